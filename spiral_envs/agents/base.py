@@ -1,0 +1,21 @@
+"""What an agent is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from spiral_envs.match import View
+
+
+class Agent(Protocol):
+    """Whoever sits in a seat."""
+
+    @property
+    def name(self) -> str:
+        """The agent string, for records and tables."""
+        ...
+
+    def act(self, views: Sequence[View]) -> list[str]:
+        """Returns one reply a view, in order; a `Reply` when there is more to say than the text."""
+        ...

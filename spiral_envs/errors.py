@@ -1,0 +1,49 @@
+"""The errors of `spiral_envs`; every one says what was expected, what came, and where."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MoveError(ValueError):
+    """A reply that is no move here; the player who sent it is at fault, not the program."""
+
+
+class MalformedMoveError(MoveError):
+    """The text is not a move of this game in any position."""
+
+
+class IllegalMoveError(MoveError):
+    """The text is a move of this game, but not allowed in this position."""
+
+
+class UnknownNameError(ValueError):
+    """A game, agent, option or configuration key that does not exist."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        """Builds the one-line message `unknown KIND 'NAME': did you mean …?`.
+
+        Args:
+            kind: What was looked up, in words ("game", "agent", "option of kuhn_poker_v0").
+            name: The name that was not found.
+            known: Every valid name.
+        """
+        names = sorted(known)
+        near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names) or 'none'}"
+        super().__init__(f"unknown {kind} {name!r}: {hint}")
+        self.name = name
+        self.near = tuple(near)
+
+
+class MissingExtraError(ImportError):
+    """A feature whose optional dependencies are not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        """Builds the message that names the command which installs `extra`."""
+        super().__init__(f"{feature} needs packages that are not installed: pip install 'spiral-selfplay[{extra}]'")
+
+
+class BrokenLawError(AssertionError):
+    """A game that breaks one of the laws that `check_game` tests."""

@@ -1,0 +1,133 @@
+"""Reading a model's reply: one policy, used in training and evaluation alike.
+
+1. Reasoning is dropped: every closed `<think>…</think>` block, and everything before the first `</think>`
+   when its opening tag is missing (chat templates that open the block in the prompt).
+2. The last `\\boxed{…}` is the answer. An answer box that is never closed is malformed; no earlier box stands in for it.
+3. Without any box, the last bracketed token `[…]` that is the game's move syntax is the answer.
+4. Otherwise the reply is malformed.
+
+Every step is a single scan, so the time is linear in the length of the reply, whatever it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import NamedTuple
+
+MAX_MOVE_CHARS = 500
+"""A longer answer is malformed: no game has a move of that length."""
+
+_BOX = "\\boxed{"
+_OPEN_THINK = "<think>"
+_CLOSE_THINK = "</think>"
+
+
+class Rule(StrEnum):
+    """Which part of a reply was read as the move."""
+
+    OWN_TEXT = "own_text"
+    """The whole reply was a legal move's own text."""
+
+    BOXED = "boxed"
+    """The last `\\boxed{…}`."""
+
+    BRACKETED = "bracketed"
+    """The last bracketed token in the game's move syntax."""
+
+    NONE = "none"
+    """Nothing: the reply is malformed."""
+
+
+class Extraction(NamedTuple):
+    """The answer in a reply.
+
+    Attributes:
+        rule: Which rule found it.
+        text: The answer as written, without the box; empty when `rule` is NONE.
+        reason: Why nothing was found; empty otherwise.
+    """
+
+    rule: Rule
+    text: str
+    reason: str
+
+
+def extract(reply: str, is_move_syntax: Callable[[str], bool]) -> Extraction:
+    """Returns the answer in `reply`.
+
+    Args:
+        reply: Any text of any length.
+        is_move_syntax: Says whether a bracketed token such as `[4]` is a move of the game in some position.
+    """
+    text = drop_reasoning(reply)
+    start = text.rfind(_BOX)
+    if start >= 0:
+        return _read_box(text, start + len(_BOX))
+    token = _last_bracketed(text, is_move_syntax)
+    if token is not None:
+        return Extraction(Rule.BRACKETED, token, "")
+    if not reply.strip():
+        return Extraction(Rule.NONE, "", "empty reply")
+    if not text.strip():
+        return Extraction(Rule.NONE, "", "no text after the reasoning")
+    return Extraction(Rule.NONE, "", "no \\boxed{} and no bracketed move")
+
+
+def drop_reasoning(reply: str) -> str:
+    """Returns `reply` without its closed `<think>` blocks."""
+    close = reply.find(_CLOSE_THINK)
+    if close < 0:
+        return reply
+    kept: list[str] = []
+    position = 0
+    if reply.find(_OPEN_THINK, 0, close) < 0:
+        position = close + len(_CLOSE_THINK)
+    while True:
+        start = reply.find(_OPEN_THINK, position)
+        close = reply.find(_CLOSE_THINK, start) if start >= 0 else -1
+        if close < 0:
+            kept.append(reply[position:])
+            return "".join(kept)
+        kept.append(reply[position:start])
+        position = close + len(_CLOSE_THINK)
+
+
+def unbracketed(text: str) -> str:
+    """Returns a move's text without surrounding space and its one pair of square brackets."""
+    text = text.strip()
+    if text.startswith("[") and text.endswith("]"):
+        return text[1:-1].strip()
+    return text
+
+
+def _read_box(text: str, start: int) -> Extraction:
+    depth = 1
+    for position in range(start, min(len(text), start + MAX_MOVE_CHARS + 1)):
+        character = text[position]
+        if character == "{":
+            depth += 1
+        elif character == "}":
+            depth -= 1
+            if depth == 0:
+                answer = text[start:position].strip()
+                return Extraction(Rule.BOXED, answer, "") if answer else Extraction(Rule.NONE, "", "empty \\boxed{}")
+    reason = "the last \\boxed{ is not closed" if len(text) - start <= MAX_MOVE_CHARS else "the last \\boxed{} is too long"
+    return Extraction(Rule.NONE, "", reason)
+
+
+def _last_bracketed(text: str, is_move_syntax: Callable[[str], bool]) -> str | None:
+    end = text.rfind("]")
+    while end >= 0:
+        start = text.rfind("[", 0, end)
+        if start < 0:
+            return None
+        # The token is innermost: a `]` between the two would have closed the bracket earlier.
+        inner_end = text.find("]", start, end)
+        close = end if inner_end < 0 else inner_end
+        if close - start <= MAX_MOVE_CHARS:
+            token = text[start : close + 1]
+            if is_move_syntax(token):
+                return token
+        end = text.rfind("]", 0, start)
+    return None

@@ -1,0 +1,1 @@
+"""The native games, one file each; `spiral_envs.registry` lists them."""

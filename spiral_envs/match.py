@@ -1,0 +1,428 @@
+"""One game in progress: whose turn it is, who may see what, what a reply does, and how it ended."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, NamedTuple, Protocol, Self
+from weakref import WeakKeyDictionary
+
+from spiral_envs.errors import IllegalMoveError, MalformedMoveError, MoveError, UnknownNameError
+from spiral_envs.extraction import Rule, extract
+from spiral_envs.game import CHANCE, TERMINAL, GameSpec, Player
+
+_MAX_CACHED_TABLES: Final = 1024
+
+
+class Fault(StrEnum):
+    """What a player did wrong. An error of the program is none of these: it raises."""
+
+    MALFORMED = "malformed"
+    """The reply holds no move."""
+
+    ILLEGAL = "illegal"
+    """The reply holds a move that is not allowed here."""
+
+    TRUNCATED = "truncated"
+    """The reply was cut by the length limit."""
+
+    PROMPT_TOO_LONG = "prompt_too_long"
+    """The prompt left no room for a reply in the context."""
+
+
+class InvalidMove(StrEnum):
+    """What a fault costs."""
+
+    FORFEIT = "forfeit"
+    """The offender gets the lowest return of the game, and in a game of two the other the highest."""
+
+    RANDOM = "random"
+    """A legal move drawn uniformly from the match's own random numbers is played instead."""
+
+
+class Termination(StrEnum):
+    """Why a match ended."""
+
+    FINISHED = "finished"
+    """The rules ended the game."""
+
+    FORFEIT = "forfeit"
+    """A player's fault ended it."""
+
+
+class View(NamedTuple):
+    """What one player is shown.
+
+    Attributes:
+        text: Everything the player needs in order to move: the rules for its role, then the observation.
+        role: What the rules give this seat (`X`, `Player 1`).
+        seat: 0..n-1.
+        legal_moves: The texts of the legal moves, in the game's order; empty when it is not this
+            seat's turn; None when the game cannot list them.
+        turn: How many turns the players have taken so far.
+        rules: The first part of `text`.
+        observation: The second part of `text`, which changes from turn to turn.
+        game: The game's label, with its options.
+        state: The game's state for search agents, in games of perfect information; None elsewhere.
+    """
+
+    text: str
+    role: str
+    seat: Player
+    legal_moves: tuple[str, ...] | None
+    turn: int
+    rules: str
+    observation: str
+    game: str
+    # The type of a state belongs to the game; only an agent that knows the game reads it.
+    state: Any = None
+
+
+class Reply(str):
+    """A reply that carries what its agent knows about it beyond the text.
+
+    Attributes:
+        fault: Set by an agent that knows the reply to be unusable (cut by the length limit, or never
+            generated); the match then charges the fault without reading the text.
+    """
+
+    fault: Fault | None
+
+    def __new__(cls, text: str = "", fault: Fault | None = None) -> Self:
+        """Returns `text` as a reply, with the fault that makes it unusable, if any."""
+        reply = super().__new__(cls, text)
+        reply.fault = fault
+        return reply
+
+
+class Turn(NamedTuple):
+    """One turn that was taken.
+
+    Attributes:
+        seat: Who took it.
+        observation: What the player saw, without the rules.
+        response: The reply as submitted, reasoning included; only `move` reaches the other players.
+        move: The text of the move that was played; None where the match ended on a fault.
+        rule: How the move was found in the reply.
+        fault: What was wrong with the reply, or None.
+        reason: The fault in words; empty without one.
+        trainable: Whether a learner may learn from this turn.
+    """
+
+    seat: Player
+    observation: str
+    response: str
+    move: str | None
+    rule: Rule
+    fault: Fault | None
+    reason: str
+    trainable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a match ended: facts, from which rewards are computed elsewhere.
+
+    Attributes:
+        returns: The payoff of every seat.
+        termination: Why it ended.
+        offender: The seat whose fault ended it, or None.
+        fault: That fault, or None.
+        reason: One sentence.
+    """
+
+    returns: tuple[float, ...]
+    termination: Termination
+    offender: Player | None = None
+    fault: Fault | None = None
+    reason: str = ""
+
+
+class Match(Protocol):
+    """One game in progress, wherever its rules come from."""
+
+    @property
+    def game(self) -> str:
+        """The game's label, with its options."""
+        ...
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The role of every seat."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """The seed of the match's random numbers."""
+        ...
+
+    @property
+    def zero_sum(self) -> bool:
+        """Whether the returns sum to 0."""
+        ...
+
+    @property
+    def seat_to_move(self) -> Player | None:
+        """The seat that must reply; None when the match is over."""
+        ...
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended; None before the end."""
+        ...
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """The turns taken so far."""
+        ...
+
+    def view(self, seat: Player) -> View:
+        """Returns what `seat` is shown now; reading changes nothing."""
+        ...
+
+    def submit(self, response: str) -> None:
+        """Plays the reply of the seat to move, or applies the invalid-move policy to it.
+
+        Raises:
+            RuntimeError: The match is over.
+        """
+        ...
+
+
+class _Moves(NamedTuple):
+    """The legal moves of a position with their texts; `moves` is kept so that its id stays taken."""
+
+    moves: tuple[Any, ...]
+    texts: tuple[str, ...]
+    by_text: dict[str, Any]
+
+
+class GameMatch:
+    """A match of a native game: `Match` over a `GameSpec`.
+
+    The same seed and the same replies give the same match, whatever else runs in the process. The
+    random numbers are `random.Random`'s, not numpy's: a generator is needed for every match, and
+    numpy's takes longer to seed than a short game takes to play.
+    """
+
+    __slots__ = ("_observation", "_policy", "_rng", "_state", "_tables", "_turns", "outcome", "seat_to_move", "seed", "spec")
+
+    def __init__(self, spec: GameSpec, *, seed: int, invalid_move: str = InvalidMove.FORFEIT) -> None:
+        """Starts a match.
+
+        Args:
+            spec: The game.
+            seed: Decides every chance move.
+            invalid_move: A value of `InvalidMove`.
+
+        Raises:
+            UnknownNameError: `invalid_move` is no such value.
+        """
+        if invalid_move not in _POLICIES:
+            raise UnknownNameError("invalid_move policy", invalid_move, _POLICIES)
+        self.spec = spec
+        self.seed = seed
+        self.outcome: Outcome | None = None
+        self.seat_to_move: Player | None = None
+        self._policy = InvalidMove(invalid_move)
+        self._rng: random.Random | None = None
+        self._turns: list[Turn] = []
+        self._tables = _tables_of(spec)
+        self._observation: str | None = None
+        self._state = spec.game.initial_state()
+        self._settle()
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        """Returns everything but the shared cache of move texts."""
+        return (self.spec, self.seed, self.outcome, self.seat_to_move, self._policy, self._rng, self._turns, self._state)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        """Restores what `__getstate__` returned."""
+        self.spec, self.seed, self.outcome, self.seat_to_move, self._policy, self._rng, self._turns, self._state = state
+        self._tables = _tables_of(self.spec)
+        self._observation = None
+
+    @property
+    def game(self) -> str:
+        """The game's label, with its options."""
+        return self.spec.label
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The role of every seat."""
+        return self.spec.roles
+
+    @property
+    def zero_sum(self) -> bool:
+        """Whether the returns sum to 0."""
+        return self.spec.zero_sum
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """The turns taken so far."""
+        return tuple(self._turns)
+
+    def view(self, seat: Player) -> View:
+        """Returns what `seat` is shown now.
+
+        Raises:
+            ValueError: There is no such seat.
+        """
+        spec = self.spec
+        if not 0 <= seat < len(spec.roles):
+            raise ValueError(f"{spec.label} has seats 0 to {len(spec.roles) - 1}, not {seat!r}")
+        rules = spec.codec.rules(seat)
+        is_mover = seat == self.seat_to_move
+        observation = self._observe_mover() if is_mover else spec.codec.observe(self._state, seat)
+        return View(
+            f"{rules}\n\n{observation}",
+            spec.roles[seat],
+            seat,
+            self._legal().texts if is_mover else (),
+            len(self._turns),
+            rules,
+            observation,
+            spec.label,
+            self._state if spec.perfect_information else None,
+        )
+
+    def submit(self, response: str) -> None:
+        """Plays the reply of the seat to move, or applies the invalid-move policy to it.
+
+        Raises:
+            RuntimeError: The match is over.
+        """
+        if self.seat_to_move is None:
+            raise RuntimeError(f"this match of {self.game} is over: start another")
+        if isinstance(response, Reply) and response.fault is not None:
+            self._charge(response, Rule.NONE, response.fault, _FAULT_REASONS[response.fault])
+            return
+        move = self._legal().by_text.get(response)
+        if move is not None:
+            self._play(response, move, response, Rule.OWN_TEXT)
+            return
+        self._read(response)
+
+    def _read(self, response: str) -> None:
+        codec = self.spec.codec
+        state = self._state
+        own = self._legal().by_text.get(response.strip())
+        if own is not None:
+            self._play(response, own, response.strip(), Rule.OWN_TEXT)
+            return
+
+        def is_move_syntax(token: str) -> bool:
+            try:
+                codec.parse_move(state, token)
+            except MalformedMoveError:
+                return False
+            except IllegalMoveError:
+                return True
+            return True
+
+        answer = extract(response, is_move_syntax)
+        if answer.rule is Rule.NONE:
+            self._charge(response, Rule.NONE, Fault.MALFORMED, answer.reason)
+            return
+        move = self._legal().by_text.get(answer.text)
+        if move is None:
+            try:
+                move = codec.parse_move(state, answer.text)
+            except MoveError as error:
+                fault = Fault.ILLEGAL if isinstance(error, IllegalMoveError) else Fault.MALFORMED
+                self._charge(response, answer.rule, fault, str(error))
+                return
+        self._play(response, move, codec.format_move(move), answer.rule)
+
+    def _play(self, response: str, move: Any, text: str, rule: Rule, fault: Fault | None = None, reason: str = "") -> None:
+        spec, state, seat = self.spec, self._state, self.seat_to_move
+        assert seat is not None, "checked by submit"
+        following = spec.game.next_state(state, move)
+        self._turns.append(Turn(seat, self._observe_mover(), response, text, rule, fault, reason))
+        self._state = following
+        self._observation = None
+        self._settle()
+
+    def _charge(self, response: str, rule: Rule, fault: Fault, reason: str) -> None:
+        offender = self.seat_to_move
+        assert offender is not None, "checked by submit"
+        if self._policy is InvalidMove.RANDOM:
+            legal = self._legal()
+            index = int(self._random() * len(legal.moves))
+            self._play(response, legal.moves[index], legal.texts[index], rule, fault, reason)
+            return
+        self._turns.append(Turn(offender, self._observe_mover(), response, None, rule, fault, reason))
+        low = self.spec.return_range[0]
+        others = -low / (len(self.roles) - 1)
+        returns = tuple(low if seat == offender else others for seat in range(len(self.roles)))
+        self.outcome = Outcome(
+            returns, Termination.FORFEIT, offender, fault, f"{self.roles[offender]} forfeits: {reason}"
+        )
+        self.seat_to_move = None
+
+    def _settle(self) -> None:
+        """Plays chance moves until a player is to move or the game is over."""
+        game = self.spec.game
+        player = game.to_move(self._state)
+        while player == CHANCE:
+            move = _pick(game.chance_outcomes(self._state), self._random())
+            self._state = game.next_state(self._state, move)
+            player = game.to_move(self._state)
+        if player == TERMINAL:
+            self.outcome = Outcome(game.returns(self._state), Termination.FINISHED)
+            self.seat_to_move = None
+        else:
+            self.seat_to_move = player
+
+    def _legal(self) -> _Moves:
+        moves = self.spec.game.legal_moves(self._state)
+        table = self._tables.get(id(moves))
+        if table is None:
+            texts = tuple(map(self.spec.codec.format_move, moves))
+            table = _Moves(moves, texts, dict(zip(texts, moves, strict=True)))
+            if len(self._tables) >= _MAX_CACHED_TABLES:
+                self._tables.clear()
+            self._tables[id(moves)] = table
+        return table
+
+    def _observe_mover(self) -> str:
+        """Returns the observation of the seat to move, which a turn needs twice: to be shown and to be recorded."""
+        if self._observation is None:
+            assert self.seat_to_move is not None, "checked by the callers"
+            self._observation = self.spec.codec.observe(self._state, self.seat_to_move)
+        return self._observation
+
+    def _random(self) -> float:
+        if self._rng is None:
+            self._rng = random.Random(self.seed)
+        return self._rng.random()
+
+
+def _pick(outcomes: tuple[tuple[Any, float], ...], threshold: float) -> Any:
+    """Returns the outcome at which the cumulative probability first exceeds `threshold`."""
+    for move, probability in outcomes:
+        threshold -= probability
+        if threshold < 0:
+            return move
+    return outcomes[-1][0]
+
+
+def _tables_of(spec: GameSpec) -> dict[int, _Moves]:
+    """Returns the cache of move texts that all matches of `spec` share, by the identity of the tuple of moves.
+
+    A game that returns the same tuple for the same position pays for its texts once.
+    """
+    return _TABLES.setdefault(spec, {})
+
+
+_TABLES: Final[WeakKeyDictionary[GameSpec, dict[int, _Moves]]] = WeakKeyDictionary()
+
+_POLICIES: Final = tuple(policy.value for policy in InvalidMove)
+
+_FAULT_REASONS: Final = {
+    Fault.MALFORMED: "the reply holds no move",
+    Fault.ILLEGAL: "the move is not allowed here",
+    Fault.TRUNCATED: "the reply was cut by the length limit",
+    Fault.PROMPT_TOO_LONG: "the prompt leaves no room for a reply",
+}

@@ -1,0 +1,90 @@
+"""The registered games: one line a game, imported when first asked for."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Final
+
+from spiral_envs.errors import UnknownNameError
+from spiral_envs.game import GameSpec
+
+_MODULES: Final = {
+    "tic_tac_toe_v0": "spiral_envs.games.tic_tac_toe",
+    "kuhn_poker_v0": "spiral_envs.games.kuhn_poker",
+    "simple_negotiation_v0": "spiral_envs.games.simple_negotiation",
+}
+
+_specs: Final[dict[str, GameSpec]] = {}
+_configured: Final[dict[str, GameSpec]] = {}
+
+
+def game_ids() -> tuple[str, ...]:
+    """Returns the ids of all registered games, the package's own first."""
+    return (*_MODULES, *(game_id for game_id in _specs if game_id not in _MODULES))
+
+
+def register(spec: GameSpec) -> None:
+    """Adds a game under `spec.id`, so that `make`, the trainer and the arena find it.
+
+    Raises:
+        ValueError: Another game has that id.
+    """
+    if spec.id in _MODULES or _specs.get(spec.id, spec) is not spec:
+        raise ValueError(f"game {spec.id!r} is registered already: raise its version or choose another name")
+    _specs[spec.id] = spec
+
+
+def find_game(game: str, **options: object) -> GameSpec:
+    """Returns the game that `game` names, with its options set.
+
+    Args:
+        game: An id such as `kuhn_poker_v0`, or an id with options: `kuhn_poker_v0(hands=1,payoff=chips)`.
+        options: More options; they win over those in `game`.
+
+    Raises:
+        UnknownNameError: No such game or option.
+        ValueError: `game` cannot be read, or the value of an option is out of its range.
+    """
+    game_id, parsed = parse_game(game)
+    spec = _specs.get(game_id)
+    if spec is None:
+        if game_id not in _MODULES:
+            raise UnknownNameError("game", game_id, game_ids())
+        spec = import_module(_MODULES[game_id]).SPEC
+        _specs[game_id] = spec
+    asked = {**parsed, **options}
+    if not asked:
+        return spec
+    configured = spec.with_options(asked)
+    # One object a configuration, so that its matches share their caches.
+    return _configured.setdefault(configured.label, configured)
+
+
+def parse_game(game: str) -> tuple[str, Mapping[str, object]]:
+    """Returns the id and the options in `game`; values are Python literals, or else plain words.
+
+    Raises:
+        ValueError: The parentheses or the `name=value` pairs are malformed.
+    """
+    game_id, parenthesis, rest = game.strip().partition("(")
+    if not parenthesis:
+        return game_id, {}
+    if not rest.endswith(")"):
+        raise ValueError(f"cannot read game {game!r}: expected name or name(option=value,...)")
+    options: dict[str, object] = {}
+    for pair in filter(None, (part.strip() for part in rest[:-1].split(","))):
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals or not name.isidentifier():
+            raise ValueError(f"cannot read option {pair!r} of game {game!r}: expected option=value")
+        options[name] = _literal(value)
+    return game_id, options
+
+
+def _literal(text: str) -> object:
+    try:
+        value: object = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return value
