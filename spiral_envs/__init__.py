@@ -1,10 +1,15 @@
-"""Zero-sum text games with role-conditioned prompts, strict action parsing and exact rules."""
+"""Zero-sum text games with role-conditioned prompts, strict action parsing and exact rules.
+
+Every registered game is also an attribute in the shape of a PettingZoo module: `spiral_envs.kuhn_poker_v0.env()`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from spiral_envs.aec import EnvModule, TextAECEnv, make, register_pettingzoo
 from spiral_envs.agents import Agent, make_agent
+from spiral_envs.check import check_game
 from spiral_envs.episode import Episode
 from spiral_envs.errors import (
     BrokenLawError,
@@ -15,11 +20,50 @@ from spiral_envs.errors import (
     UnknownNameError,
 )
 from spiral_envs.game import CHANCE, TERMINAL, Codec, Game, GameSpec
+from spiral_envs.gym import SeatEnv, register_gymnasium
 from spiral_envs.match import Fault, GameMatch, InvalidMove, Match, Outcome, Reply, Termination, Turn, View
 from spiral_envs.play import play
-from spiral_envs.registry import find_game, game_ids, register
+from spiral_envs.registry import find_game, game_ids
+from spiral_envs.registry import register as _register
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "CHANCE",
+    "TERMINAL",
+    "Agent",
+    "BrokenLawError",
+    "Codec",
+    "EnvModule",
+    "Episode",
+    "Fault",
+    "Game",
+    "GameMatch",
+    "GameSpec",
+    "IllegalMoveError",
+    "InvalidMove",
+    "MalformedMoveError",
+    "Match",
+    "MissingExtraError",
+    "MoveError",
+    "Outcome",
+    "Reply",
+    "SeatEnv",
+    "Termination",
+    "TextAECEnv",
+    "Turn",
+    "UnknownNameError",
+    "View",
+    "__version__",
+    "check_game",
+    "find_game",
+    "game_ids",
+    "make",
+    "make_agent",
+    "make_match",
+    "play",
+    "register",
+]
 
 
 def make_match(game_id: str, *, seed: int, invalid_move: str = "forfeit", **game_options: Any) -> Match:
@@ -36,3 +80,34 @@ def make_match(game_id: str, *, seed: int, invalid_move: str = "forfeit", **game
         ValueError: The value of an option is out of its range.
     """
     return GameMatch(find_game(game_id, **game_options), seed=seed, invalid_move=invalid_move)
+
+
+def register(spec: GameSpec) -> None:
+    """Adds a game under `spec.id`, here and, as `spiral_envs/…`, in the registries of PettingZoo and Gymnasium.
+
+    Raises:
+        ValueError: Another game has that id.
+    """
+    is_known = spec.id in game_ids()
+    _register(spec)
+    if not is_known:
+        register_pettingzoo(spec.id)
+        register_gymnasium(spec.id)
+
+
+def __getattr__(name: str) -> EnvModule:
+    """Returns the environments of the game with the id `name`."""
+    if name in game_ids():
+        return EnvModule(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Returns what is exported, the games included."""
+    return sorted([*__all__, *game_ids()])
+
+
+# Both libraries find environments by name only once they are registered, which they expect of an import.
+for _game_id in game_ids():
+    register_pettingzoo(_game_id)
+    register_gymnasium(_game_id)

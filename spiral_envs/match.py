@@ -198,6 +198,30 @@ class _Moves(NamedTuple):
     by_text: dict[str, Any]
 
 
+def make_view(spec: GameSpec, state: Any, seat: Player, *, turn: int) -> View:
+    """Returns what `seat` is shown of `state` after `turn` turns, as a match would show it."""
+    game, codec = spec.game, spec.codec
+    legal = game.legal_moves(state) if game.to_move(state) == seat else ()
+    return _view(spec, state, seat, codec.observe(state, seat), tuple(map(codec.format_move, legal)), turn)
+
+
+def _view(
+    spec: GameSpec, state: Any, seat: Player, observation: str, legal_moves: tuple[str, ...], turn: int
+) -> View:
+    rules = spec.codec.rules(seat)
+    return View(
+        f"{rules}\n\n{observation}",
+        spec.roles[seat],
+        seat,
+        legal_moves,
+        turn,
+        rules,
+        observation,
+        spec.label,
+        state if spec.perfect_information else None,
+    )
+
+
 class GameMatch:
     """A match of a native game: `Match` over a `GameSpec`.
 
@@ -272,20 +296,9 @@ class GameMatch:
         spec = self.spec
         if not 0 <= seat < len(spec.roles):
             raise ValueError(f"{spec.label} has seats 0 to {len(spec.roles) - 1}, not {seat!r}")
-        rules = spec.codec.rules(seat)
-        is_mover = seat == self.seat_to_move
-        observation = self._observe_mover() if is_mover else spec.codec.observe(self._state, seat)
-        return View(
-            f"{rules}\n\n{observation}",
-            spec.roles[seat],
-            seat,
-            self._legal().texts if is_mover else (),
-            len(self._turns),
-            rules,
-            observation,
-            spec.label,
-            self._state if spec.perfect_information else None,
-        )
+        if seat == self.seat_to_move:
+            return _view(spec, self._state, seat, self._observe_mover(), self._legal().texts, len(self._turns))
+        return _view(spec, self._state, seat, spec.codec.observe(self._state, seat), (), len(self._turns))
 
     def submit(self, response: str) -> None:
         """Plays the reply of the seat to move, or applies the invalid-move policy to it.

@@ -89,6 +89,23 @@ class KuhnState:
     chips: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class KuhnSituation:
+    """What a seat knows that matters to its play.
+
+    Attributes:
+        hands_left: The hands that are not over, the one in progress included.
+        lead: The seat's own net winnings in the finished hands.
+        card: Its card; None when it has none.
+        bets: The moves in the hand in progress, the hand's first mover's first.
+    """
+
+    hands_left: int
+    lead: int
+    card: Card | None
+    bets: tuple[Bet, ...]
+
+
 _OPENING: Final = (Bet.CHECK, Bet.BET)
 _FACING_BET: Final = (Bet.CALL, Bet.FOLD)
 _OVER: Final = ()
@@ -165,6 +182,13 @@ class KuhnPoker:
             return (0.0, 0.0)
         chips = state.chips if self.pays_chips else (state.chips > 0) - (state.chips < 0)
         return (float(chips), float(-chips))
+
+    def situation(self, state: KuhnState, seat: Player) -> KuhnSituation:
+        """Returns what `seat` knows that matters: finished hands count only by their chips."""
+        hand = state.hand
+        card = hand.cards[seat] if len(hand.cards) > seat else None
+        lead = state.chips if seat == 0 else -state.chips
+        return KuhnSituation(self.hands - len(state.finished), lead, card, hand.bets)
 
 
 class KuhnCodec:

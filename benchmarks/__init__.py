@@ -1,0 +1,1 @@
+"""Measurements of the package, run from a checkout; not installed."""

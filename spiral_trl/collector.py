@@ -1,0 +1,47 @@
+"""Playing the games of a batch: which games, with which seeds, by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from spiral_envs.agents import Agent
+from spiral_envs.episode import Episode
+from spiral_envs.match import GameMatch, InvalidMove
+from spiral_envs.play import play
+from spiral_envs.registry import find_game
+
+
+def collect(
+    games: Sequence[str],
+    agents_by_seat: Sequence[Agent],
+    *,
+    first_game: int,
+    num_games: int,
+    seed: int,
+    concurrency: int,
+) -> list[Episode]:
+    """Returns `num_games` finished games, in the order of their numbers.
+
+    Every game is played to its end: stopping at the first finished ones would favour short games.
+
+    Args:
+        games: Taken in turn: game number n of the run is a game of `games[n % len(games)]`.
+        agents_by_seat: Who plays.
+        first_game: The number of the first game.
+        num_games: How many games to play.
+        seed: The seed of the run; every game number gives another seed.
+        concurrency: The most games in progress.
+    """
+    numbers = range(first_game, first_game + num_games)
+    matches = (
+        GameMatch(
+            find_game(games[number % len(games)]), seed=match_seed(seed, number), invalid_move=InvalidMove.FORFEIT
+        )
+        for number in numbers
+    )
+    return sorted(play(matches, agents_by_seat, concurrency=concurrency), key=lambda episode: episode.index)
+
+
+def match_seed(seed: int, number: int) -> int:
+    """Returns the seed of game `number` in a run with `seed`; no two games of any two runs share one."""
+    return (seed << 40) + number

@@ -1,0 +1,54 @@
+"""Append-only JSON lines that survive a kill: whole lines only, each game and each step once."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+
+class JsonLines:
+    """A file of one JSON object a line, every one with a `step`."""
+
+    def __init__(self, path: Path) -> None:
+        """Sets where the file is; nothing is opened yet."""
+        self.path = path
+
+    def append(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Writes the records and flushes them to the disk."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def read(self) -> list[dict[str, Any]]:
+        """Returns the complete records; a line torn by a kill or a full disk is left out."""
+        if not self.path.exists():
+            return []
+        records: list[dict[str, Any]] = []
+        with self.path.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                try:
+                    records.append(json.loads(line))
+                except json.JSONDecodeError:
+                    continue
+        return records
+
+    def rewind(self, step: int) -> None:
+        """Keeps the records up to `step`; later ones, which will be played anew, move to a file beside it.
+
+        That file has `.abandoned` in its name; nothing is deleted.
+        """
+        records = self.read()
+        later = [record for record in records if record["step"] > step]
+        kept = [record for record in records if record["step"] <= step]
+        if later:
+            JsonLines(self.path.with_suffix(".abandoned.jsonl")).append(later)
+        if self.path.exists():
+            rewritten = self.path.with_suffix(".rewritten")
+            rewritten.unlink(missing_ok=True)
+            JsonLines(rewritten).append(kept)
+            rewritten.replace(self.path)

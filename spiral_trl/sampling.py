@@ -1,0 +1,176 @@
+"""Generating replies: the sampler seam, and the agent that plays through it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, Self
+
+import torch
+from spiral_envs.match import Fault, Reply, View
+from spiral_envs.prompts import PromptStyle
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+
+class Sample(NamedTuple):
+    """One generated completion.
+
+    Attributes:
+        token_ids: The sampled ids, the end-of-sequence token included when there is one.
+        logprobs: The sampler's own log-probability of each id; None when it does not report them.
+        is_finished: Whether the model ended the reply itself, rather than the length limit.
+    """
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...] | None
+    is_finished: bool
+
+
+class Sampler(Protocol):
+    """Whatever turns prompts into completions with the current weights."""
+
+    def sample(self, prompts: Sequence[Sequence[int]]) -> list[Sample]:
+        """Returns one completion a prompt, in order."""
+        ...
+
+
+class SampledReply(Reply):
+    """A reply with the token ids that it was sampled as, so that training never re-tokenises text.
+
+    Attributes:
+        prompt_ids: What the model read.
+        token_ids: What it wrote; empty when the prompt was too long to be answered.
+        logprobs: The sampler's log-probability of each written id, or None.
+    """
+
+    prompt_ids: tuple[int, ...]
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...] | None
+
+    @classmethod
+    def of(cls, text: str, fault: Fault | None, prompt_ids: Sequence[int], sample: Sample | None) -> Self:
+        """Returns `text` as a reply that remembers how it was sampled."""
+        reply = cls(text, fault)
+        reply.prompt_ids = tuple(prompt_ids)
+        reply.token_ids = sample.token_ids if sample else ()
+        reply.logprobs = sample.logprobs if sample else None
+        return reply
+
+
+class PromptEncoder:
+    """Turns views into token ids."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, style: PromptStyle, *, use_chat_template: bool) -> None:
+        """Sets the text style and whether it goes through the tokenizer's chat template.
+
+        Raises:
+            ValueError: A chat template is asked for and the tokenizer has none.
+        """
+        if use_chat_template and not tokenizer.chat_template:
+            raise ValueError(
+                f"the tokenizer of {tokenizer.name_or_path!r} has no chat template: use a chat model, or --prompt_style plain"
+            )
+        self._tokenizer = tokenizer
+        self._style = style
+        self._use_chat_template = use_chat_template
+
+    def encode(self, view: View) -> list[int]:
+        """Returns the token ids of the prompt for `view`."""
+        messages = self._style(view)
+        if self._use_chat_template:
+            # The two dataclasses of the same shape differ only in name.
+            chat: list[dict[str, str]] = [{"role": each["role"], "content": each["content"]} for each in messages]
+            text = self._tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+        else:
+            text = "".join(message["content"] for message in messages)
+        # The template writes its own control tokens, and text of the game must never become one.
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+
+class GenerateSampler:
+    """Samples from a model with transformers' `generate`, outside of a trainer."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        max_new_tokens: int,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        batch_size: int = 256,
+    ) -> None:
+        """Sets the length limit in tokens, the sampling distribution, and how many prompts are run at once."""
+        self._model = model
+        self._batch_size = batch_size
+        end_ids = model.generation_config.eos_token_id
+        declared = [end_ids] if isinstance(end_ids, int) else list(end_ids or [])
+        self._end_ids = sorted({*declared, int(tokenizer.eos_token_id)})
+        self._pad_id = int(tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
+        self._generation = GenerationConfig(
+            max_new_tokens=max_new_tokens,
+            do_sample=True,
+            temperature=temperature,
+            top_p=top_p,
+            top_k=0,
+            eos_token_id=self._end_ids,
+            pad_token_id=self._pad_id,
+        )
+
+    @torch.no_grad()
+    def sample(self, prompts: Sequence[Sequence[int]]) -> list[Sample]:
+        """Returns one completion a prompt, without log-probabilities. Prompts of like length are run together."""
+        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+        samples: dict[int, Sample] = {}
+        for start in range(0, len(order), self._batch_size):
+            chosen = order[start : start + self._batch_size]
+            width = max(len(prompts[index]) for index in chosen)
+            input_ids = torch.full((len(chosen), width), self._pad_id)
+            attention_mask = torch.zeros_like(input_ids)
+            for row, index in enumerate(chosen):
+                input_ids[row, width - len(prompts[index]) :] = torch.tensor(prompts[index])
+                attention_mask[row, width - len(prompts[index]) :] = 1
+            written = self._model.generate(
+                input_ids=input_ids.to(self._model.device),
+                attention_mask=attention_mask.to(self._model.device),
+                generation_config=self._generation,
+            )[:, width:]
+            samples |= zip(chosen, map(self._cut, written.tolist()), strict=True)
+        return [samples[index] for index in range(len(prompts))]
+
+    def _cut(self, ids: list[int]) -> Sample:
+        """Returns the completion up to and with its first end-of-sequence token."""
+        length = next((at + 1 for at, token in enumerate(ids) if token in self._end_ids), None)
+        return Sample(tuple(ids[:length]), None, length is not None)
+
+
+class ModelAgent:
+    """An agent that plays by sampling from a model."""
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        encoder: PromptEncoder,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        max_prompt_length: int,
+        name: str = "self",
+    ) -> None:
+        """Sets where replies come from and how long a prompt may be, in tokens."""
+        self.name = name
+        self._sampler = sampler
+        self._encoder = encoder
+        self._tokenizer = tokenizer
+        self._max_prompt_length = max_prompt_length
+
+    def act(self, views: Sequence[View]) -> list[str]:
+        """Returns one sampled reply a view; prompts over the limit are faults and are not generated for."""
+        prompts = [self._encoder.encode(view) for view in views]
+        answerable = [index for index, prompt in enumerate(prompts) if len(prompt) <= self._max_prompt_length]
+        samples = self._sampler.sample([prompts[index] for index in answerable]) if answerable else []
+        replies: list[str] = [SampledReply.of("", Fault.PROMPT_TOO_LONG, prompt, None) for prompt in prompts]
+        texts = self._tokenizer.batch_decode([sample.token_ids for sample in samples], skip_special_tokens=True)
+        for index, sample, text in zip(answerable, samples, texts, strict=True):
+            fault = None if sample.is_finished else Fault.TRUNCATED
+            replies[index] = SampledReply.of(text, fault, prompts[index], sample)
+        return replies

@@ -1,0 +1,220 @@
+"""The supervised warm-up of the embedded model: a stand-in for pre-training.
+
+It teaches the format of a reply, the rules of moving and to read the observation, from games between weak players:
+most of their moves are random. What is learned here is no achievement of self-play; reports show it as the start.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import torch
+from spiral_envs.agents.cfr import CfrAgent
+from spiral_envs.game import CHANCE, TERMINAL, GameSpec
+from spiral_envs.games.kuhn_poker import KuhnState
+from spiral_envs.games.simple_negotiation import SUPPLY, Act, NegotiationState, Resource, Trade
+from spiral_envs.games.tic_tac_toe import LINES, Mark, TicTacToeState
+from spiral_envs.match import View, make_view
+from spiral_envs.prompts import plain
+from spiral_envs.registry import find_game
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+_CHUNK: Final = 32
+"""Rows that are computed at once."""
+
+
+class Demonstration(NamedTuple):
+    """One turn of a weak player: what it saw and what it wrote."""
+
+    prompt: str
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class WarmupSettings:
+    """How the warm-up is done.
+
+    Attributes:
+        games: Games between weak players, of each kind.
+        sensible: The share of moves that are sensible rather than random.
+        steps: Optimizer steps.
+        batch_size: Demonstrations a step.
+        learning_rate: The highest; it rises over the first tenth of the steps and falls to zero.
+    """
+
+    games: int = 2000
+    sensible: float = 0.25
+    steps: int = 400
+    batch_size: int = 128
+    learning_rate: float = 2e-3
+
+
+def demonstrations(game: str, *, num_games: int, sensible: float, rng: random.Random) -> Iterator[Demonstration]:
+    """Yields every turn of `num_games` games between weak players.
+
+    Args:
+        game: A game that has a weak player here.
+        num_games: How many games.
+        sensible: The share of moves that are sensible.
+        rng: Decides chance and the players' choices.
+    """
+    spec = find_game(game)
+    player = _WEAK_PLAYERS[spec.name]
+    for _ in range(num_games):
+        state = spec.game.initial_state()
+        turn = 0
+        while (seat := spec.game.to_move(state)) != TERMINAL:
+            if seat == CHANCE:
+                moves, weights = zip(*spec.game.chance_outcomes(state), strict=True)
+                state = spec.game.next_state(state, rng.choices(moves, weights)[0])
+                continue
+            view = make_view(spec, state, seat, turn=turn)
+            thought, move = player(spec, state, view, rng, sensible)
+            reply = f"{thought} \\boxed{{{spec.codec.format_move(move)}}}"
+            yield Demonstration(plain(view)[0]["content"], reply)
+            state = spec.game.next_state(state, move)
+            turn += 1
+
+
+def warm_up(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Demonstration],
+    *,
+    settings: WarmupSettings,
+    seed: int,
+    on_step: Callable[[int, float], None],
+) -> float:
+    """Trains `model` on the replies of `examples` and returns the mean loss of the last tenth of the steps, in nats a token.
+
+    Args:
+        model: Changed in place.
+        tokenizer: Its end-of-sequence token ends every reply.
+        examples: Demonstrations.
+        settings: How.
+        seed: Decides the order of the examples.
+        on_step: Called after every step with its number, from 1, and its loss.
+    """
+    prompts = tokenizer([example.prompt for example in examples], add_special_tokens=False)["input_ids"]
+    replies = tokenizer([example.reply for example in examples], add_special_tokens=False)["input_ids"]
+    rows = [
+        (torch.tensor([*prompt, *reply, tokenizer.eos_token_id]), len(prompt))
+        for prompt, reply in zip(prompts, replies, strict=True)
+    ]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, settings.learning_rate, total_steps=settings.steps + 1, pct_start=0.1, anneal_strategy="linear"
+    )
+    rng = random.Random(seed)
+    losses: list[float] = []
+    model.train()
+    for step in range(1, settings.steps + 1):
+        chosen = sorted(rng.choices(rows, k=settings.batch_size), key=lambda row: len(row[0]))
+        num_tokens = sum(len(ids) - prompt_length for ids, prompt_length in chosen)
+        optimizer.zero_grad(set_to_none=True)
+        loss = 0.0
+        # Rows of like length go together, so that little is computed on padding.
+        for start in range(0, len(chosen), _CHUNK):
+            chunk_loss = _reply_loss(model, chosen[start : start + _CHUNK], int(tokenizer.pad_token_id)) / num_tokens
+            chunk_loss.backward()
+            loss += chunk_loss.item()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss)
+        on_step(step, losses[-1])
+    last = losses[-max(1, len(losses) // 10) :]
+    return sum(last) / len(last)
+
+
+def _reply_loss(model: PreTrainedModel, rows: Sequence[tuple[torch.Tensor, int]], pad_token_id: int) -> torch.Tensor:
+    """Returns the summed negative log-likelihood of the replies in `rows` of (ids, length of the prompt)."""
+    width = max(len(ids) for ids, _ in rows)
+    input_ids = torch.full((len(rows), width), pad_token_id)
+    labels = torch.full((len(rows), width), -100)
+    for index, (ids, prompt_length) in enumerate(rows):
+        input_ids[index, : len(ids)] = ids
+        labels[index, prompt_length : len(ids)] = ids[prompt_length:]
+    # Padding is on the right, where causal attention never looks back from a real token.
+    logits = model(input_ids=input_ids).logits[:, :-1]
+    return cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), reduction="sum")
+
+
+def _tic_tac_toe(
+    spec: GameSpec, state: TicTacToeState, view: View, rng: random.Random, sensible: float
+) -> tuple[str, int]:
+    """A player that restates who can complete a line where, and sometimes completes or blocks one."""
+    board = state.board
+    mine = Mark(view.seat)
+    wins = _completing_cells(board, mine)
+    threats = _completing_cells(board, Mark(1 - view.seat))
+    legal = spec.game.legal_moves(state)
+    thought = f"I play {mine.name}. win {_listed(wins)} block {_listed(threats)}."
+    if rng.random() < sensible:
+        return thought, rng.choice(wins or threats or legal)
+    return thought, rng.choice(legal)
+
+
+def _completing_cells(board: tuple[Mark, ...], mark: Mark) -> list[int]:
+    cells: set[int] = set()
+    for line in LINES:
+        held = [board[cell] for cell in line]
+        if held.count(mark) == 2 and held.count(Mark.EMPTY) == 1:
+            cells.add(line[held.index(Mark.EMPTY)])
+    return sorted(cells)
+
+
+def _listed(cells: Sequence[int]) -> str:
+    return " ".join(str(cell) for cell in cells) or "none"
+
+
+def _kuhn_poker(spec: GameSpec, state: KuhnState, view: View, rng: random.Random, sensible: float) -> tuple[str, Any]:
+    """A player that restates its card and the betting, and sometimes plays the equilibrium."""
+    legal = spec.game.legal_moves(state)
+    betting = " ".join(bet.name.lower() for bet in state.hand.bets) or "none"
+    thought = f"I hold {state.hand.cards[view.seat].name}. bets {betting}."
+    if rng.random() < sensible:
+        policy = CfrAgent(seed=0).policy(view)
+        chosen = rng.choices(list(policy), list(policy.values()))[0]
+        return thought, spec.codec.parse_move(state, chosen)
+    return thought, rng.choice(legal)
+
+
+def _simple_negotiation(
+    spec: GameSpec, state: NegotiationState, view: View, rng: random.Random, sensible: float
+) -> tuple[str, Any]:
+    """A player that restates the standing offer, and sometimes takes only what brings more units than it costs."""
+    offer = state.log[-1] if state.log and state.log[-1].act is Act.OFFER else None
+    wood, gold = state.holdings[view.seat]
+    legal = spec.game.legal_moves(state)
+    answers = [move for move in legal if move.act is not Act.OFFER]
+    thought = f"I have {wood} Wood {gold} Gold."
+    if offer is not None:
+        thought += f" get {offer.give} give {offer.get}."
+    is_sensible = rng.random() < sensible
+    if answers and rng.random() < 0.67:
+        if not is_sensible:
+            return thought, rng.choice(answers)
+        wanted = Act.ACCEPT if offer is not None and offer.give > offer.get else Act.DENY
+        return thought, next((move for move in answers if move.act is wanted), answers[-1])
+    resource = rng.choice([kind for kind in Resource if (wood, gold)[kind] > 0])
+    give = rng.randint(1, (wood, gold)[resource])
+    low, high = (min(give + 1, SUPPLY), SUPPLY) if is_sensible else (1, SUPPLY)
+    # Small numbers are more common than large ones, as in the talk of people.
+    get = min(rng.randint(low, high), rng.randint(low, high))
+    return thought, Trade(Act.OFFER, resource, give, get)
+
+
+_WeakPlayer = Callable[[GameSpec, Any, View, random.Random, float], tuple[str, Any]]
+
+_WEAK_PLAYERS: Final[dict[str, _WeakPlayer]] = {
+    "tic_tac_toe": _tic_tac_toe,
+    "kuhn_poker": _kuhn_poker,
+    "simple_negotiation": _simple_negotiation,
+}
+
