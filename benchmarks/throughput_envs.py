@@ -237,14 +237,13 @@ def print_report(rows: list[Row], setting: dict[str, str]) -> None:
         times = [show_range(row.times_as_fast.get(other)) for other in (TEXTARENA, OPEN_SPIEL)]
         table.add_row(row.game, row.runner, row.reply, f"{row.turns:,}", f"{speed:,.0f}", f"{1e6 / speed:.1f}", *times)
     # Wide enough for every column, so that the table can be copied whatever the width of the terminal.
-    console = Console(width=132, highlight=False)
-    console.print(table)
-    console.print("Speeds are medians over the rounds, ratios the median and the range of the ratios in the rounds.")
+    Console(width=132, highlight=False).print(table)
+    print("Speeds are medians over the rounds, ratios the median and the range of the ratios in the rounds.")
     for runner, aim in AIMS.items():
         worst = min(median(row.times_as_fast[TEXTARENA]) for row in rows if is_compared(row, runner))
         verdict = "reached" if worst >= aim else "missed"
-        console.print(f"Aim of {runner}: {aim:g} times TextArena in every game; slowest {worst:.1f}: {verdict}.")
-    console.print(", ".join(f"{name} {value}" for name, value in setting.items()))
+        print(f"Aim of {runner}: {aim:g} times TextArena in every game; slowest {worst:.1f}: {verdict}.")
+    print(", ".join(f"{name} {value}" for name, value in setting.items()))
 
 
 def is_compared(row: Row, runner: str) -> bool:

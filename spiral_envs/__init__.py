@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import gymnasium
+
+from spiral_envs import solve
 from spiral_envs.aec import EnvModule, TextAECEnv, make, register_pettingzoo
 from spiral_envs.agents import Agent, make_agent
 from spiral_envs.check import check_game
@@ -20,7 +23,7 @@ from spiral_envs.errors import (
     UnknownNameError,
 )
 from spiral_envs.game import CHANCE, TERMINAL, Codec, Game, GameSpec
-from spiral_envs.gym import SeatEnv, register_gymnasium
+from spiral_envs.gym import SeatEnv, gymnasium_id, register_gymnasium
 from spiral_envs.match import Fault, GameMatch, InvalidMove, Match, Outcome, Reply, Termination, Turn, View
 from spiral_envs.play import play
 from spiral_envs.registry import find_game, game_ids
@@ -63,6 +66,7 @@ __all__ = [
     "make_match",
     "play",
     "register",
+    "solve",
 ]
 
 
@@ -88,11 +92,8 @@ def register(spec: GameSpec) -> None:
     Raises:
         ValueError: Another game has that id.
     """
-    is_known = spec.id in game_ids()
     _register(spec)
-    if not is_known:
-        register_pettingzoo(spec.id)
-        register_gymnasium(spec.id)
+    _register_environments(spec.id)
 
 
 def __getattr__(name: str) -> EnvModule:
@@ -107,7 +108,12 @@ def __dir__() -> list[str]:
     return sorted([*__all__, *game_ids()])
 
 
-# Both libraries find environments by name only once they are registered, which they expect of an import.
+def _register_environments(game_id: str) -> None:
+    if gymnasium_id(game_id) not in gymnasium.registry:
+        register_pettingzoo(game_id)
+        register_gymnasium(game_id)
+
+
+# Gymnasium and PettingZoo find an environment by its name when the import of its package has registered it.
 for _game_id in game_ids():
-    register_pettingzoo(_game_id)
-    register_gymnasium(_game_id)
+    _register_environments(_game_id)

@@ -107,11 +107,8 @@ class _Case:
 
     def match_error(self, law: Law, what: str, match: Match) -> BrokenLawError:
         """Returns the error that says what breaks `law` in `match`."""
-        written = [f"{turn.response[:200]!r}" for turn in match.turns]
-        where = (
-            f"with seed {match.seed} after the replies {', '.join(written)}" if written else f"with seed {match.seed}"
-        )
-        return BrokenLawError(f"{self.spec.label} breaks {law.value}: {what}, {where}")
+        written = ", ".join(f"{turn.response[:200]!r}" for turn in match.turns) or "no reply"
+        return BrokenLawError(f"{self.spec.label} breaks {law.value}: {what}, with seed {match.seed} after {written}")
 
 
 def check_game(game: str | GameSpec, *, num_matches: int = 100, seed: int = 0) -> None:
@@ -193,7 +190,8 @@ def _check_determinism(case: _Case) -> None:
         other = _playing(GameMatch(spec, seed=seed + 1))
         for turn, (position, again) in enumerate(zip(first, _playing(GameMatch(spec, seed=seed)), strict=True)):
             if position != again:
-                what = f"turn {turn} of seed {seed} was {position!r} and then, beside another match, {again!r}"
+                was, is_now = next(pair for pair in zip(position, again, strict=True) if pair[0] != pair[1])
+                what = f"after {turn} replies, a match with seed {seed} shows {was!r} and then {is_now!r}"
                 raise case.error(Law.DETERMINISM, what, ())
             next(other, None)
 
@@ -402,9 +400,14 @@ def _forfeits(case: _Case) -> Iterator[tuple[GameMatch, Outcome]]:
 def _playing(match: GameMatch) -> Iterator[tuple[object, ...]]:
     """Plays random legal moves and yields, before each and after the last, all that the match tells."""
     for text in _replies(match):
-        yield (*_texts(match), match.view(match.seat_to_move or 0).legal_moves, match.seat_to_move)
+        yield _told(match)
         match.submit(text)
-    yield (*_texts(match), match.outcome)
+    yield _told(match)
+
+
+def _told(match: GameMatch) -> tuple[object, ...]:
+    mover = match.seat_to_move
+    return (*_texts(match), mover, mover is not None and match.view(mover).legal_moves, match.outcome)
 
 
 def _replies(match: GameMatch) -> Iterator[str]:

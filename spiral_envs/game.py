@@ -106,6 +106,8 @@ class GameSpec:
         zero_sum: Whether the returns of every match sum to 0.
         return_range: The lowest and the highest return that a seat can get.
         perfect_information: Whether every player sees the whole state.
+        knowledge: What a seat knows of a state that matters to its play, as a value for search agents; None when the
+            game says it only in words, and unused with perfect information.
         options: The options that differ from their default, by name.
         configure: Builds the same game with other options; None for a game without options.
     """
@@ -119,6 +121,7 @@ class GameSpec:
     return_range: tuple[float, float]
     zero_sum: bool = True
     perfect_information: bool = False
+    knowledge: Callable[[Any, Player], object] | None = None
     options: Mapping[str, object] = field(default_factory=dict[str, object])
     configure: Callable[..., GameSpec] | None = None
 
@@ -150,6 +153,12 @@ class GameSpec:
             return self.id
         return f"{self.id}({','.join(f'{key}={value}' for key, value in sorted(self.options.items()))})"
 
+    def known_to(self, seat: Player, state: Any) -> Any:
+        """Returns what `seat` knows of `state` as a value: the state itself with perfect information; None if unsaid."""
+        if self.perfect_information:
+            return state
+        return None if self.knowledge is None else self.knowledge(state, seat)
+
     def with_options(self, options: Mapping[str, object]) -> GameSpec:
         """Returns the same game with `options` in place of its defaults.
 
@@ -166,5 +175,7 @@ class GameSpec:
             if name not in defaults:
                 raise UnknownNameError(f"option of {self.id}", name, defaults)
         assert self.configure is not None, "a game without options has no known option"
+        # Every value is checked, those that equal their default included: 5.0 is no number of hands.
+        configured = self.configure(**options)
         changed = {name: value for name, value in options.items() if value != defaults[name]}
-        return replace(self.configure(**changed), options=changed, configure=self.configure)
+        return replace(configured, options=changed, configure=self.configure) if changed else self

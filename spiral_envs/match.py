@@ -64,7 +64,8 @@ class View(NamedTuple):
         rules: The first part of `text`.
         observation: The second part of `text`, which changes from turn to turn.
         game: The game's label, with its options.
-        state: The game's state for search agents, in games of perfect information; None elsewhere.
+        state: What the seat knows of the game's state, as a value for search agents: with perfect information the
+            state itself; None when the game says it only in words.
     """
 
     text: str
@@ -218,7 +219,7 @@ def _view(
         rules,
         observation,
         spec.label,
-        state if spec.perfect_information else None,
+        spec.known_to(seat, state),
     )
 
 
@@ -401,10 +402,11 @@ class GameMatch:
 
     def _observe_mover(self) -> str:
         """Returns the observation of the seat to move, which a turn needs twice: to be shown and to be recorded."""
-        if self._observation is None:
+        observation = self._observation
+        if observation is None:
             assert self.seat_to_move is not None, "checked by the callers"
-            self._observation = self.spec.codec.observe(self._state, self.seat_to_move)
-        return self._observation
+            observation = self._observation = self.spec.codec.observe(self._state, self.seat_to_move)
+        return observation
 
     def _random(self) -> float:
         if self._rng is None:

@@ -67,6 +67,7 @@ def build_model(
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
+        initializer_range=0.7 * hidden_size**-0.5,
         dtype=torch.float32,
     )
     with torch.random.fork_rng(devices=[]):

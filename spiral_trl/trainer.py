@@ -93,13 +93,14 @@ class SelfPlayTrainer(GRPOTrainer):
         )
         self.baseline = RoleBaseline(args.baseline_decay, args.baseline_order)
         self.games_started = 0
+        self.max_prompt_length = self._longest_prompt()
         encoder = PromptEncoder(
             self._tokenizer,
             find_style(args.prompt_style, hints=args.hints),
             use_chat_template=args.prompt_style != "plain",
         )
         self._agent = ModelAgent(
-            sampler or _TrainerSampler(self), encoder, self._tokenizer, max_prompt_length=self._longest_prompt(), name=SELF
+            sampler or _TrainerSampler(self), encoder, self._tokenizer, max_prompt_length=self.max_prompt_length, name=SELF
         )
         self._games_file = JsonLines(Path(args.output_dir) / "games.jsonl")
 

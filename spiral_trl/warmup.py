@@ -6,9 +6,13 @@ most of their moves are random. What is learned here is no achievement of self-p
 
 from __future__ import annotations
 
+import json
 import random
+import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -23,6 +27,10 @@ from spiral_envs.registry import find_game
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from spiral_trl.embedded import build_model, build_tokenizer
+
+
+_ABOUT: Final = "warmup.json"
 
 _CHUNK: Final = 32
 """Rows that are computed at once."""
@@ -40,32 +48,79 @@ class WarmupSettings:
     """How the warm-up is done.
 
     Attributes:
-        games: Games between weak players, of each kind.
+        turns: Demonstrated turns of each game.
         sensible: The share of moves that are sensible rather than random.
         steps: Optimizer steps.
         batch_size: Demonstrations a step.
         learning_rate: The highest; it rises over the first tenth of the steps and falls to zero.
     """
 
-    games: int = 2000
+    turns: int = 10_000
     sensible: float = 0.25
     steps: int = 400
     batch_size: int = 128
     learning_rate: float = 2e-3
 
 
-def demonstrations(game: str, *, num_games: int, sensible: float, rng: random.Random) -> Iterator[Demonstration]:
-    """Yields every turn of `num_games` games between weak players.
+def make_warm_model(
+    folder: Path,
+    games: Sequence[str],
+    *,
+    settings: WarmupSettings,
+    seed: int,
+    on_step: Callable[[int, float], None],
+) -> str:
+    """Makes the embedded model and its tokenizer, warms it up, saves both into `folder` and returns what was done.
+
+    A folder that holds the same model already is left as it is; `folder` appears only when it is complete.
+
+    Raises:
+        ValueError: A game has no weak player here.
+    """
+    wanted = {"games": list(games), "seed": seed, **asdict(settings)}
+    about = folder / _ABOUT
+    if about.exists() and (made := json.loads(about.read_text(encoding="utf-8")))["settings"] == wanted:
+        return made["about"]
+    rng = random.Random(seed)
+    examples: list[Demonstration] = []
+    for game in games:
+        examples += islice(demonstrations(game, sensible=settings.sensible, rng=rng), settings.turns)
+    tokenizer = build_tokenizer(text for example in examples for text in example)
+    model = build_model(tokenizer, seed=seed)
+    loss = warm_up(model, tokenizer, examples, settings=settings, seed=seed, on_step=on_step)
+    sentence = (
+        f"The embedded model is a Qwen3 of {model.num_parameters():,} parameters with a vocabulary of {len(tokenizer)}"
+        f" tokens. Before self-play it was warmed up, as a stand-in for pre-training, by {settings.steps} supervised"
+        f" steps on {len(examples):,} turns of games between weak players, {settings.sensible:.0%} of whose moves are"
+        f" sensible (complete or block a line, play Kuhn poker's equilibrium, take what brings more units than it costs)"
+        f" and the others random; its loss was {loss:.3f} nats a token at the end."
+    )
+    unfinished = folder.with_name(f"{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    model.save_pretrained(unfinished)
+    tokenizer.save_pretrained(unfinished)
+    (unfinished / _ABOUT).write_text(json.dumps({"settings": wanted, "about": sentence}), encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)
+    return sentence
+
+
+def demonstrations(game: str, *, sensible: float, rng: random.Random) -> Iterator[Demonstration]:
+    """Yields turn after turn of games between weak players, without end.
 
     Args:
         game: A game that has a weak player here.
-        num_games: How many games.
         sensible: The share of moves that are sensible.
         rng: Decides chance and the players' choices.
+
+    Raises:
+        ValueError: There is no weak player of the game.
     """
     spec = find_game(game)
+    if spec.name not in _WEAK_PLAYERS:
+        raise ValueError(f"the embedded model has no warm-up for {game}: it has for {', '.join(_WEAK_PLAYERS)}")
     player = _WEAK_PLAYERS[spec.name]
-    for _ in range(num_games):
+    while True:
         state = spec.game.initial_state()
         turn = 0
         while (seat := spec.game.to_move(state)) != TERMINAL:
@@ -148,13 +203,13 @@ def _reply_loss(model: PreTrainedModel, rows: Sequence[tuple[torch.Tensor, int]]
 def _tic_tac_toe(
     spec: GameSpec, state: TicTacToeState, view: View, rng: random.Random, sensible: float
 ) -> tuple[str, int]:
-    """A player that restates who can complete a line where, and sometimes completes or blocks one."""
+    """A player that restates which cells are free and which complete a line, and sometimes completes or blocks one."""
     board = state.board
     mine = Mark(view.seat)
     wins = _completing_cells(board, mine)
     threats = _completing_cells(board, Mark(1 - view.seat))
     legal = spec.game.legal_moves(state)
-    thought = f"I play {mine.name}. win {_listed(wins)} block {_listed(threats)}."
+    thought = f"I play {mine.name}. free {_listed(legal)}. win {_listed(wins)}. block {_listed(threats)}."
     if rng.random() < sensible:
         return thought, rng.choice(wins or threats or legal)
     return thought, rng.choice(legal)

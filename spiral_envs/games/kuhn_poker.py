@@ -330,13 +330,15 @@ def configure(*, hands: int = 5, payoff: str = "win") -> GameSpec:
         raise UnknownNameError("payoff of kuhn_poker", str(payoff), ("win", "chips"))
     pays_chips = payoff == "chips"
     highest = 2.0 * hands if pays_chips else 1.0
+    game = KuhnPoker(hands=hands, pays_chips=pays_chips)
     return GameSpec(
         name="kuhn_poker",
         version=0,
-        game=KuhnPoker(hands=hands, pays_chips=pays_chips),
+        game=game,
         codec=KuhnCodec(hands=hands, pays_chips=pays_chips),
         roles=("Player 0", "Player 1"),
         return_range=(-highest, highest),
+        knowledge=game.situation,
         configure=configure,
     )
 

@@ -1,0 +1,330 @@
+"""One run of the training command, from its arguments to its report."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from rich.console import Console
+from spiral_envs.errors import UnknownNameError
+from spiral_envs.prompts import find_style
+from spiral_envs.registry import find_game
+from transformers import (
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.utils import logging as transformers_logging
+from trl import ModelConfig, TrlParser, get_peft_config
+
+from spiral_trl.config import SelfPlayConfig
+from spiral_trl.embedded import EMBEDDED
+from spiral_trl.progress import ProgressCallback, make_progress
+from spiral_trl.records import JsonLines
+from spiral_trl.report import NASH_CONV, Strength, compare, terminal_table, write_report
+from spiral_trl.sampling import PromptEncoder
+from spiral_trl.strength import ModelUnderTest, pairings
+from spiral_trl.trainer import SelfPlayTrainer, last_complete_checkpoint
+from spiral_trl.warmup import WarmupSettings, make_warm_model
+
+INTERRUPTED: Final = 130
+"""The exit code of a run that was stopped with Ctrl-C."""
+
+
+class BadInputError(ValueError):
+    """What the user gave cannot be run; the message is one line."""
+
+
+@dataclass
+class RunArguments:
+    """Arguments of the command beside those of the trainer and the model.
+
+    Attributes:
+        resume: Whether to go on from the last complete checkpoint of `output_dir`.
+        eval_games: Games in each seat against each reference agent, before and after; 0 leaves the evaluation out.
+        nash_conv_steps: Steps between two measurements of NashConv in one-hand Kuhn poker; 0 leaves them out.
+        supervised_steps: Supervised steps of the embedded model before self-play.
+    """
+
+    resume: bool = field(default=False, metadata={"help": "Go on from the last complete checkpoint of output_dir."})
+    eval_games: int = field(
+        default=0, metadata={"help": "Games a seat against each reference agent, before and after; 0: no evaluation."}
+    )
+    nash_conv_steps: int = field(
+        default=0, metadata={"help": "Steps between measurements of NashConv in one-hand Kuhn poker; 0: none."}
+    )
+    supervised_steps: int = field(
+        default=WarmupSettings().steps, metadata={"help": "Supervised steps of the embedded model before self-play."}
+    )
+
+
+_SECTIONS: Final = (RunArguments, SelfPlayConfig, ModelConfig)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Trains as `argv` says and returns the exit code.
+
+    Raises:
+        BadInputError: Something in `argv`, the config file or the folder of the run does not fit.
+    """
+    console = Console()
+    with _one_line_errors():
+        arguments, args, model_args = parse(argv)
+        output = Path(str(args.output_dir))
+        checkpoint = _checkpoint_to_resume(output, is_resuming=arguments.resume)
+    _quieten()
+
+    about: list[str] = []
+    with _one_line_errors():
+        path, sentence = _starting_model(model_args, arguments, args, output, console)
+        about.append(sentence)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            path, padding_side="left", revision=model_args.model_revision, trust_remote_code=args.trust_remote_code
+        )
+        args.model_init_kwargs = _model_init_kwargs(model_args) | dict(args.model_init_kwargs or {})
+        trainer = SelfPlayTrainer(
+            model=path, args=args, processing_class=tokenizer, peft_config=get_peft_config(model_args)
+        )
+    about.append(_describe(args))
+    tested = _model_under_test(trainer, tokenizer, args)
+    is_evaluating = arguments.eval_games > 0 and trainer.accelerator.num_processes == 1
+    before = _measured(
+        output / "before.json", tested, args, arguments, console, is_wanted=is_evaluating, is_kept=arguments.resume
+    )
+
+    metrics = JsonLines(output / "metrics.jsonl")
+    if trainer.is_world_process_zero():
+        metrics.rewind(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
+        JsonLines(output / "games.jsonl").rewind(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
+    progress = ProgressCallback(console)
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(MetricsCallback(metrics, _nash_conv_every(arguments.nash_conv_steps, tested)))
+    trainer.add_callback(progress)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except KeyboardInterrupt:
+        progress.stop()
+        saved = last_complete_checkpoint(output)
+        reached = f"the last checkpoint is {saved.name}" if saved else "there is no checkpoint yet"
+        console.print(f"stopped at step {trainer.state.global_step}; {reached}; the same command with --resume goes on")
+        return INTERRUPTED
+    trainer.save_model(str(output / "final"))
+
+    after = _measured(output / "after.json", tested, args, arguments, console, is_wanted=is_evaluating, is_kept=False)
+    if trainer.is_world_process_zero():
+        rows = compare(before, after) if before and after else []
+        write_report(output, rows=rows, about=about)
+        if rows:
+            console.print(terminal_table(rows))
+        console.print(f"report: {output / 'report.html'}  curves: {output / 'curves.png'}  model: {output / 'final'}")
+    return 0
+
+
+def parse(argv: Sequence[str]) -> tuple[RunArguments, SelfPlayConfig, ModelConfig]:
+    """Returns the settings that `argv` and its config file say; the command line wins.
+
+    Raises:
+        UnknownNameError: An option, a config or a key in it does not exist.
+        ValueError: A value does not fit.
+    """
+    known = {each.name for section in _SECTIONS for each in fields(section) if each.init}
+    words = list(argv)
+    for word in words:
+        if word.startswith("--"):
+            name = word[2:].partition("=")[0].replace("-", "_")
+            if name not in known | {"config", "help"} and name.removeprefix("no_") not in known:
+                raise UnknownNameError("option", word.partition("=")[0], [f"--{each}" for each in known])
+    if "--config" in words[:-1]:
+        at = words.index("--config") + 1
+        words[at] = str(_config_file(words[at]))
+        _check_keys(Path(words[at]), known)
+    elif not {"--help", "-h"} & set(words) and "--model_name_or_path" not in words:
+        raise ValueError(f"name a config, --config {' or '.join(config_names())}, or a model with --model_name_or_path")
+    parser = TrlParser(_SECTIONS, prog="spiral-train")
+    arguments, args, model_args = parser.parse_args_and_config(args=words)
+    return arguments, args, model_args
+
+
+def config_names() -> tuple[str, ...]:
+    """Returns the names of the packaged configs."""
+    folder = files("spiral_trl").joinpath("configs")
+    return tuple(sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")))
+
+
+class MetricsCallback(TrainerCallback):
+    """Writes the figures of every logged step to `metrics.jsonl`, on the main process."""
+
+    def __init__(self, file: JsonLines, measure: Callable[[int], Mapping[str, float]]) -> None:
+        """Sets the file, and what is measured beside the trainer's own figures: from the step to figures by name."""
+        self._file = file
+        self._measure = measure
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        """Writes one line."""
+        if logs and "games" in logs and state.is_world_process_zero:
+            # JSON has no NaN.
+            finite = {name: value for name, value in logs.items() if value is not None and math.isfinite(value)}
+            self._file.append([{"step": state.global_step, **finite, **self._measure(state.global_step)}])
+
+
+def _config_file(name: str) -> Path:
+    """Returns the file that `--config` names: a path, or the name of a packaged config."""
+    if Path(name).is_file():
+        return Path(name)
+    if name in config_names():
+        return Path(str(files("spiral_trl").joinpath(f"configs/{name}.yaml")))
+    raise UnknownNameError("config", name, config_names())
+
+
+def _check_keys(path: Path, known: Iterable[str]) -> None:
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"cannot read config {path}: {' '.join(str(error).split())}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"config {path} is not a mapping of options to values")
+    names = {*known, "env"}
+    for key in config:
+        if key not in names:
+            raise UnknownNameError(f"key of config {path.name}", str(key), names)
+
+
+def _checkpoint_to_resume(output: Path, *, is_resuming: bool) -> Path | None:
+    """Returns the checkpoint to go on from, or None for a new run.
+
+    Raises:
+        ValueError: The folder holds a run, and it is not to be resumed.
+    """
+    if is_resuming:
+        return last_complete_checkpoint(output)
+    if (output / "metrics.jsonl").exists() or any(output.glob("checkpoint-*")):
+        raise ValueError(f"{output} holds a run already: go on with --resume, or start another with --output_dir")
+    return None
+
+
+def _starting_model(
+    model_args: ModelConfig, arguments: RunArguments, args: SelfPlayConfig, output: Path, console: Console
+) -> tuple[str, str]:
+    """Returns the model to start from, as a folder or a hub id, and a sentence about it."""
+    name = model_args.model_name_or_path
+    if name is None:
+        raise ValueError(f"name a model with --model_name_or_path: a folder, a hub id, or {EMBEDDED!r}")
+    if name != EMBEDDED:
+        return name, f"The model is {name}."
+    folder = output / "warmup"
+    games = list(dict.fromkeys(args.games))
+    settings = WarmupSettings(steps=arguments.supervised_steps)
+    with args.main_process_first(desc="warm-up"), make_progress(console) as progress:
+        task = progress.add_task("warm-up", total=settings.steps, figures="")
+        sentence = make_warm_model(
+            folder,
+            games,
+            settings=settings,
+            seed=args.seed,
+            on_step=lambda step, loss: progress.update(task, completed=step, figures=f"loss {loss:.3f}"),
+        )
+        progress.update(task, completed=settings.steps)
+    return str(folder), sentence
+
+
+def _model_init_kwargs(model_args: ModelConfig) -> dict[str, Any]:
+    return {
+        "revision": model_args.model_revision,
+        "attn_implementation": model_args.attn_implementation,
+        "dtype": model_args.dtype,
+    }
+
+
+def _describe(args: SelfPlayConfig) -> str:
+    return (
+        f"Self-play: {args.max_steps} steps, games {', '.join(dict.fromkeys(args.games))}, learning rate"
+        f" {args.learning_rate:g}, KL weight {args.beta:g}, role baselines with decay {args.baseline_decay:g}, seed {args.seed}."
+    )
+
+
+def _model_under_test(
+    trainer: SelfPlayTrainer, tokenizer: PreTrainedTokenizerBase, args: SelfPlayConfig
+) -> ModelUnderTest:
+    encoder = PromptEncoder(
+        tokenizer, find_style(args.prompt_style, hints=args.hints), use_chat_template=args.prompt_style != "plain"
+    )
+    return ModelUnderTest(
+        trainer.model,
+        tokenizer,
+        encoder,
+        max_completion_length=trainer.max_completion_length,
+        max_prompt_length=trainer.max_prompt_length,
+    )
+
+
+def _measured(
+    path: Path,
+    tested: ModelUnderTest,
+    args: SelfPlayConfig,
+    arguments: RunArguments,
+    console: Console,
+    *,
+    is_wanted: bool,
+    is_kept: bool,
+) -> Strength | None:
+    """Returns the model's strength and saves it; one that was saved earlier is taken where `is_kept`."""
+    if not is_wanted:
+        return None
+    if is_kept and path.exists():
+        return Strength.load(path)
+    labels = list(dict.fromkeys(find_game(game).label for game in args.games))
+    with make_progress(console) as progress:
+        task = progress.add_task(f"evaluation {path.stem}", total=2 * len(pairings(labels)), figures="")
+        strength = tested.strength(
+            args.games,
+            games_per_seat=arguments.eval_games,
+            on_result=lambda result: progress.update(
+                task, advance=1, figures=f"{result.game} {result.role} v {result.opponent}: wins {result.win_rate:.0%}"
+            ),
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    strength.save(path)
+    return strength
+
+
+def _nash_conv_every(steps: int, tested: ModelUnderTest) -> Callable[[int], Mapping[str, float]]:
+    def measure(step: int) -> Mapping[str, float]:
+        if not steps or step % steps:
+            return {}
+        return {NASH_CONV: tested.exploitability().result.nash_conv}
+
+    return measure
+
+
+@contextmanager
+def _one_line_errors() -> Any:
+    """Turns errors about what the user gave into `BadInputError`."""
+    try:
+        yield
+    except (ValueError, OSError, ImportError) as error:
+        raise BadInputError(" ".join(str(error).split())) from error
+
+
+def _quieten() -> None:
+    """Keeps the bars and notices of the libraries out of the way of ours."""
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
