@@ -1,6 +1,7 @@
-"""Speed, as ratios measured in one run: `python benchmarks/throughput.py envs`.
+"""Speed, as ratios measured in one run: `python benchmarks/throughput.py envs`, or `rollout` in its place.
 
 envs: turns a second of the games beside TextArena and OpenSpiel.
+rollout: tokens a second of self-play beside bare batches and one game at a time.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import throughput_envs
+from benchmarks import throughput_envs, throughput_rollout
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,6 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="throughput.py", description="Measures speed, as ratios within one run.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="MEASUREMENT")
     throughput_envs.add_command(commands)
+    throughput_rollout.add_command(commands)
     options = parser.parse_args(arguments)
     return options.run(options)
 

@@ -11,6 +11,7 @@ Every step is a single scan, so the time is linear in the length of the reply, w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from enum import StrEnum
 from typing import NamedTuple
@@ -21,6 +22,7 @@ MAX_MOVE_CHARS = 500
 _BOX = "\\boxed{"
 _OPEN_THINK = "<think>"
 _CLOSE_THINK = "</think>"
+_BRACE = re.compile("[{}]")
 
 
 class Rule(StrEnum):
@@ -102,18 +104,26 @@ def unbracketed(text: str) -> str:
 
 
 def _read_box(text: str, start: int) -> Extraction:
+    end = _end_of_box(text, start)
+    if end < 0:
+        return Extraction(Rule.NONE, "", "the last \\boxed{ is not closed")
+    if end - start > MAX_MOVE_CHARS:
+        return Extraction(Rule.NONE, "", "the last \\boxed{} is too long")
+    answer = text[start:end].strip()
+    return Extraction(Rule.BOXED, answer, "") if answer else Extraction(Rule.NONE, "", "empty \\boxed{}")
+
+
+def _end_of_box(text: str, start: int) -> int:
+    """Returns where the brace closes that was opened just before `start`, or -1."""
+    end = text.find("}", start)
+    if end < 0 or text.find("{", start, end) < 0:
+        return end
     depth = 1
-    for position in range(start, min(len(text), start + MAX_MOVE_CHARS + 1)):
-        character = text[position]
-        if character == "{":
-            depth += 1
-        elif character == "}":
-            depth -= 1
-            if depth == 0:
-                answer = text[start:position].strip()
-                return Extraction(Rule.BOXED, answer, "") if answer else Extraction(Rule.NONE, "", "empty \\boxed{}")
-    reason = "the last \\boxed{ is not closed" if len(text) - start <= MAX_MOVE_CHARS else "the last \\boxed{} is too long"
-    return Extraction(Rule.NONE, "", reason)
+    for brace in _BRACE.finditer(text, start):
+        depth += 1 if brace[0] == "{" else -1
+        if depth == 0:
+            return brace.start()
+    return -1
 
 
 def _last_bracketed(text: str, is_move_syntax: Callable[[str], bool]) -> str | None:

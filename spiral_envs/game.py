@@ -20,6 +20,7 @@ TERMINAL: Final[Player] = -2
 
 StateT = TypeVar("StateT")
 MoveT = TypeVar("MoveT")
+StateT_contra = TypeVar("StateT_contra", contravariant=True)
 
 
 class Game(Protocol[StateT, MoveT]):
@@ -68,14 +69,14 @@ class Game(Protocol[StateT, MoveT]):
         ...
 
 
-class Codec(Protocol[StateT, MoveT]):
+class Codec(Protocol[StateT_contra, MoveT]):
     """The text of a game: the only place where its English and its move syntax live."""
 
     def rules(self, seat: Player) -> str:
         """Returns what `seat` is told before the game: what it is, what it wants, how it moves."""
         ...
 
-    def observe(self, state: StateT, seat: Player) -> str:
+    def observe(self, state: StateT_contra, seat: Player) -> str:
         """Returns what `seat` knows about `state`, and nothing that it may not know."""
         ...
 
@@ -83,7 +84,7 @@ class Codec(Protocol[StateT, MoveT]):
         """Returns the text of a player's move, such as `[4]`."""
         ...
 
-    def parse_move(self, state: StateT, text: str) -> MoveT:
+    def parse_move(self, state: StateT_contra, text: str) -> MoveT:
         """Returns the legal move that `text` says; its square brackets may be missing.
 
         Raises:
@@ -110,6 +111,8 @@ class GameSpec:
             game says it only in words, and unused with perfect information.
         options: The options that differ from their default, by name.
         configure: Builds the same game with other options; None for a game without options.
+        id: The id without options, such as `kuhn_poker_v0`.
+        label: The id with the options that differ from their default, such as `kuhn_poker_v0(hands=1)`.
     """
 
     name: str
@@ -124,13 +127,19 @@ class GameSpec:
     knowledge: Callable[[Any, Player], object] | None = None
     options: Mapping[str, object] = field(default_factory=dict[str, object])
     configure: Callable[..., GameSpec] | None = None
+    id: str = field(init=False)
+    label: str = field(init=False)
 
     def __post_init__(self) -> None:
-        """Checks that the parts fit together.
+        """Sets `id` and `label`, and checks that the parts fit together.
 
         Raises:
             ValueError: They do not.
         """
+        game_id = f"{self.name}_v{self.version}"
+        options = ",".join(f"{key}={value}" for key, value in sorted(self.options.items()))
+        object.__setattr__(self, "id", game_id)
+        object.__setattr__(self, "label", f"{game_id}({options})" if options else game_id)
         if len(self.roles) != self.game.num_players:
             raise ValueError(f"{self.id}: expected {self.game.num_players} roles, got {self.roles!r}")
         low, high = self.return_range
@@ -140,18 +149,6 @@ class GameSpec:
     def __deepcopy__(self, memo: object) -> GameSpec:
         """Returns itself: a spec is immutable, so that copies of matches share it."""
         return self
-
-    @property
-    def id(self) -> str:
-        """The id without options, such as `kuhn_poker_v0`."""
-        return f"{self.name}_v{self.version}"
-
-    @property
-    def label(self) -> str:
-        """The id with the options that differ from their default, such as `kuhn_poker_v0(hands=1)`."""
-        if not self.options:
-            return self.id
-        return f"{self.id}({','.join(f'{key}={value}' for key, value in sorted(self.options.items()))})"
 
     def known_to(self, seat: Player, state: Any) -> Any:
         """Returns what `seat` knows of `state` as a value: the state itself with perfect information; None if unsaid."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import random
+import operator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, NamedTuple, Protocol, Self
-from weakref import WeakKeyDictionary
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, Protocol, Self, SupportsIndex
 
+from spiral_envs.chance import fold_seed, uniform
 from spiral_envs.errors import IllegalMoveError, MalformedMoveError, MoveError, UnknownNameError
 from spiral_envs.extraction import Rule, extract
 from spiral_envs.game import CHANCE, TERMINAL, GameSpec, Player
@@ -191,82 +192,75 @@ class Match(Protocol):
         ...
 
 
-class _Moves(NamedTuple):
-    """The legal moves of a position with their texts; `moves` is kept so that its id stays taken."""
-
-    moves: tuple[Any, ...]
-    texts: tuple[str, ...]
-    by_text: dict[str, Any]
-
-
 def make_view(spec: GameSpec, state: Any, seat: Player, *, turn: int) -> View:
     """Returns what `seat` is shown of `state` after `turn` turns, as a match would show it."""
-    game, codec = spec.game, spec.codec
-    legal = game.legal_moves(state) if game.to_move(state) == seat else ()
-    return _view(spec, state, seat, codec.observe(state, seat), tuple(map(codec.format_move, legal)), turn)
-
-
-def _view(
-    spec: GameSpec, state: Any, seat: Player, observation: str, legal_moves: tuple[str, ...], turn: int
-) -> View:
-    rules = spec.codec.rules(seat)
-    return View(
-        f"{rules}\n\n{observation}",
-        spec.roles[seat],
-        seat,
-        legal_moves,
-        turn,
-        rules,
-        observation,
-        spec.label,
-        spec.known_to(seat, state),
-    )
+    legal = _texts_of(spec).legal(state).texts if spec.game.to_move(state) == seat else ()
+    return _view(spec, state, seat, spec.codec.observe(state, seat), legal, turn)
 
 
 class GameMatch:
     """A match of a native game: `Match` over a `GameSpec`.
 
-    The same seed and the same replies give the same match, whatever else runs in the process. The
-    random numbers are `random.Random`'s, not numpy's: a generator is needed for every match, and
-    numpy's takes longer to seed than a short game takes to play.
+    The same seed and the same replies give the same match, whatever else runs in the process. The random numbers are
+    those of `spiral_envs.chance`: a match holds its seed and how many numbers it has drawn.
     """
 
-    __slots__ = ("_observation", "_policy", "_rng", "_state", "_tables", "_turns", "outcome", "seat_to_move", "seed", "spec")
+    __slots__ = (
+        "_draws",
+        "_legal",
+        "_observation",
+        "_policy",
+        "_start",
+        "_state",
+        "_texts",
+        "_turns",
+        "outcome",
+        "seat_to_move",
+        "seed",
+        "spec",
+    )
 
-    def __init__(self, spec: GameSpec, *, seed: int, invalid_move: str = InvalidMove.FORFEIT) -> None:
+    def __init__(self, spec: GameSpec, *, seed: SupportsIndex, invalid_move: str = InvalidMove.FORFEIT) -> None:
         """Starts a match.
 
         Args:
             spec: The game.
-            seed: Decides every chance move.
+            seed: Decides every chance move: an integer from 0, of any size.
             invalid_move: A value of `InvalidMove`.
 
         Raises:
             UnknownNameError: `invalid_move` is no such value.
+            ValueError: `seed` is negative.
         """
-        if invalid_move not in _POLICIES:
+        policy = _POLICIES.get(invalid_move)
+        if policy is None:
             raise UnknownNameError("invalid_move policy", invalid_move, _POLICIES)
         self.spec = spec
-        self.seed = seed
+        self.seed = operator.index(seed)
         self.outcome: Outcome | None = None
         self.seat_to_move: Player | None = None
-        self._policy = InvalidMove(invalid_move)
-        self._rng: random.Random | None = None
+        self._policy = policy
+        self._start = fold_seed(self.seed)
+        self._draws = 0
         self._turns: list[Turn] = []
-        self._tables = _tables_of(spec)
-        self._observation: str | None = None
-        self._state = spec.game.initial_state()
-        self._settle()
+        self._texts = _texts_of(spec)
+        self._settle(spec.game.initial_state())
 
     def __getstate__(self) -> tuple[Any, ...]:
-        """Returns everything but the shared cache of move texts."""
-        return (self.spec, self.seed, self.outcome, self.seat_to_move, self._policy, self._rng, self._turns, self._state)
+        """Returns everything but what follows from it; the turns as a value, so that copies do not share them."""
+        turns = tuple(self._turns)
+        return (self.spec, self.seed, self.outcome, self.seat_to_move, self._policy, self._draws, turns, self._state)
 
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
+    def __setstate__(self, kept: tuple[Any, ...]) -> None:
         """Restores what `__getstate__` returned."""
-        self.spec, self.seed, self.outcome, self.seat_to_move, self._policy, self._rng, self._turns, self._state = state
-        self._tables = _tables_of(self.spec)
-        self._observation = None
+        self.spec, self.seed, self.outcome, self.seat_to_move, self._policy, self._draws, turns, self._state = kept
+        self._start = fold_seed(self.seed)
+        self._turns = list(turns)
+        self._texts = _texts_of(self.spec)
+        self._legal, self._observation = _NO_MOVES, ""
+        if self.seat_to_move is not None:
+            self._legal = self._texts.legal(self._state)
+            self._observation = self.spec.codec.observe(self._state, self.seat_to_move)
 
     @property
     def game(self) -> str:
@@ -295,10 +289,10 @@ class GameMatch:
             ValueError: There is no such seat.
         """
         spec = self.spec
+        if seat == self.seat_to_move:
+            return _view(spec, self._state, seat, self._observation, self._legal.texts, len(self._turns))
         if not 0 <= seat < len(spec.roles):
             raise ValueError(f"{spec.label} has seats 0 to {len(spec.roles) - 1}, not {seat!r}")
-        if seat == self.seat_to_move:
-            return _view(spec, self._state, seat, self._observe_mover(), self._legal().texts, len(self._turns))
         return _view(spec, self._state, seat, spec.codec.observe(self._state, seat), (), len(self._turns))
 
     def submit(self, response: str) -> None:
@@ -312,61 +306,64 @@ class GameMatch:
         if isinstance(response, Reply) and response.fault is not None:
             self._charge(response, Rule.NONE, response.fault, _FAULT_REASONS[response.fault])
             return
-        move = self._legal().by_text.get(response)
-        if move is not None:
+        move = self._legal.by_text.get(response)
+        if move is None:
+            self._read(response)
+        else:
             self._play(response, move, response, Rule.OWN_TEXT)
-            return
-        self._read(response)
 
     def _read(self, response: str) -> None:
-        codec = self.spec.codec
-        state = self._state
-        own = self._legal().by_text.get(response.strip())
+        """Plays the move that stands somewhere in `response`, or charges the fault."""
+        by_text = self._legal.by_text
+        stripped = response.strip()
+        own = None if stripped is response else by_text.get(stripped)
         if own is not None:
-            self._play(response, own, response.strip(), Rule.OWN_TEXT)
+            self._play(response, own, stripped, Rule.OWN_TEXT)
             return
-
-        def is_move_syntax(token: str) -> bool:
-            try:
-                codec.parse_move(state, token)
-            except MalformedMoveError:
-                return False
-            except IllegalMoveError:
-                return True
-            return True
-
-        answer = extract(response, is_move_syntax)
-        if answer.rule is Rule.NONE:
-            self._charge(response, Rule.NONE, Fault.MALFORMED, answer.reason)
+        rule, answer, reason = extract(response, self._is_move_syntax)
+        if rule is Rule.NONE:
+            self._charge(response, rule, Fault.MALFORMED, reason)
             return
-        move = self._legal().by_text.get(answer.text)
-        if move is None:
-            try:
-                move = codec.parse_move(state, answer.text)
-            except MoveError as error:
-                fault = Fault.ILLEGAL if isinstance(error, IllegalMoveError) else Fault.MALFORMED
-                self._charge(response, answer.rule, fault, str(error))
+        for text in (answer, f"[{answer}]"):
+            move = by_text.get(text)
+            if move is not None:
+                self._play(response, move, text, rule)
                 return
-        self._play(response, move, codec.format_move(move), answer.rule)
+        codec = self.spec.codec
+        try:
+            move = codec.parse_move(self._state, answer)
+        except MoveError as error:
+            fault = Fault.ILLEGAL if isinstance(error, IllegalMoveError) else Fault.MALFORMED
+            self._charge(response, rule, fault, str(error))
+            return
+        self._play(response, move, codec.format_move(move), rule)
+
+    def _is_move_syntax(self, token: str) -> bool:
+        try:
+            self.spec.codec.parse_move(self._state, token)
+        except MalformedMoveError:
+            return False
+        except IllegalMoveError:
+            return True
+        return True
 
     def _play(self, response: str, move: Any, text: str, rule: Rule, fault: Fault | None = None, reason: str = "") -> None:
-        spec, state, seat = self.spec, self._state, self.seat_to_move
+        seat = self.seat_to_move
         assert seat is not None, "checked by submit"
-        following = spec.game.next_state(state, move)
-        self._turns.append(Turn(seat, self._observe_mover(), response, text, rule, fault, reason))
-        self._state = following
-        self._observation = None
-        self._settle()
+        turn = Turn(seat, self._observation, response, text, rule, fault, reason)
+        self._settle(self.spec.game.next_state(self._state, move))
+        self._turns.append(turn)
 
     def _charge(self, response: str, rule: Rule, fault: Fault, reason: str) -> None:
         offender = self.seat_to_move
         assert offender is not None, "checked by submit"
         if self._policy is InvalidMove.RANDOM:
-            legal = self._legal()
-            index = int(self._random() * len(legal.moves))
+            legal = self._legal
+            index = int(uniform(self._start, self._draws) * len(legal.moves))
+            self._draws += 1
             self._play(response, legal.moves[index], legal.texts[index], rule, fault, reason)
             return
-        self._turns.append(Turn(offender, self._observe_mover(), response, None, rule, fault, reason))
+        self._turns.append(Turn(offender, self._observation, response, None, rule, fault, reason))
         low = self.spec.return_range[0]
         others = -low / (len(self.roles) - 1)
         returns = tuple(low if seat == offender else others for seat in range(len(self.roles)))
@@ -375,43 +372,89 @@ class GameMatch:
         )
         self.seat_to_move = None
 
-    def _settle(self) -> None:
-        """Plays chance moves until a player is to move or the game is over."""
-        game = self.spec.game
-        player = game.to_move(self._state)
+    def _settle(self, state: Any) -> None:
+        """Goes on from `state`: plays chance moves until a player is to move or the game is over.
+
+        Everything is computed before anything changes, so that an error of the game leaves the match as it was.
+        """
+        game, draws = self.spec.game, self._draws
+        player = game.to_move(state)
         while player == CHANCE:
-            move = _pick(game.chance_outcomes(self._state), self._random())
-            self._state = game.next_state(self._state, move)
-            player = game.to_move(self._state)
+            move = _pick(game.chance_outcomes(state), uniform(self._start, draws))
+            draws += 1
+            state = game.next_state(state, move)
+            player = game.to_move(state)
         if player == TERMINAL:
-            self.outcome = Outcome(game.returns(self._state), Termination.FINISHED)
-            self.seat_to_move = None
+            self.outcome = _finished(game.returns(state))
+            self.seat_to_move, self._legal, self._observation = None, _NO_MOVES, ""
         else:
-            self.seat_to_move = player
+            legal, observation = self._texts.legal(state), self.spec.codec.observe(state, player)
+            self.seat_to_move, self._legal, self._observation = player, legal, observation
+        self._state, self._draws = state, draws
 
-    def _legal(self) -> _Moves:
-        moves = self.spec.game.legal_moves(self._state)
-        table = self._tables.get(id(moves))
-        if table is None:
-            texts = tuple(map(self.spec.codec.format_move, moves))
-            table = _Moves(moves, texts, dict(zip(texts, moves, strict=True)))
-            if len(self._tables) >= _MAX_CACHED_TABLES:
-                self._tables.clear()
-            self._tables[id(moves)] = table
-        return table
 
-    def _observe_mover(self) -> str:
-        """Returns the observation of the seat to move, which a turn needs twice: to be shown and to be recorded."""
-        observation = self._observation
-        if observation is None:
-            assert self.seat_to_move is not None, "checked by the callers"
-            observation = self._observation = self.spec.codec.observe(self._state, self.seat_to_move)
-        return observation
+class _Moves(NamedTuple):
+    """The legal moves of a position with their texts; `moves` is kept so that its id stays taken."""
 
-    def _random(self) -> float:
-        if self._rng is None:
-            self._rng = random.Random(self.seed)
-        return self._rng.random()
+    moves: tuple[Any, ...]
+    texts: tuple[str, ...]
+    by_text: dict[str, Any]
+
+
+class _Texts:
+    """The texts of a game that all its matches share.
+
+    Attributes:
+        rules: By seat.
+        openings: By seat, the part of a view's text before the observation.
+    """
+
+    __slots__ = ("_moves", "_spec", "openings", "rules")
+
+    def __init__(self, spec: GameSpec) -> None:
+        """Reads the rules."""
+        self.rules = tuple(map(spec.codec.rules, range(spec.game.num_players)))
+        self.openings = tuple(f"{rules}\n\n" for rules in self.rules)
+        self._spec = spec
+        self._moves: dict[int, _Moves] = {}
+
+    def legal(self, state: Any) -> _Moves:
+        """Returns the legal moves of `state`.
+
+        They are remembered by the identity of the tuple of moves: a game that returns the same tuple for the same
+        position pays for its texts once.
+        """
+        moves = self._spec.game.legal_moves(state)
+        known = self._moves.get(id(moves))
+        if known is None:
+            texts = tuple(map(self._spec.codec.format_move, moves))
+            known = _Moves(moves, texts, dict(zip(texts, moves, strict=True)))
+            if len(self._moves) >= _MAX_CACHED_TABLES:
+                self._moves.clear()
+            self._moves[id(moves)] = known
+        return known
+
+
+@lru_cache(maxsize=256)
+def _texts_of(spec: GameSpec) -> _Texts:
+    return _Texts(spec)
+
+
+def _view(
+    spec: GameSpec, state: Any, seat: Player, observation: str, legal_moves: tuple[str, ...], turn: int
+) -> View:
+    texts = _texts_of(spec)
+    return View(
+        texts.openings[seat] + observation,
+        spec.roles[seat],
+        seat,
+        legal_moves,
+        turn,
+        texts.rules[seat],
+        observation,
+        spec.label,
+        spec.known_to(seat, state),
+    )
 
 
 def _pick(outcomes: tuple[tuple[Any, float], ...], threshold: float) -> Any:
@@ -423,17 +466,14 @@ def _pick(outcomes: tuple[tuple[Any, float], ...], threshold: float) -> Any:
     return outcomes[-1][0]
 
 
-def _tables_of(spec: GameSpec) -> dict[int, _Moves]:
-    """Returns the cache of move texts that all matches of `spec` share, by the identity of the tuple of moves.
-
-    A game that returns the same tuple for the same position pays for its texts once.
-    """
-    return _TABLES.setdefault(spec, {})
+@lru_cache(maxsize=1024)
+def _finished(returns: tuple[float, ...]) -> Outcome:
+    return Outcome(returns, Termination.FINISHED)
 
 
-_TABLES: Final[WeakKeyDictionary[GameSpec, dict[int, _Moves]]] = WeakKeyDictionary()
+_NO_MOVES: Final = _Moves((), (), {})
 
-_POLICIES: Final = tuple(policy.value for policy in InvalidMove)
+_POLICIES: Final = {policy.value: policy for policy in InvalidMove}
 
 _FAULT_REASONS: Final = {
     Fault.MALFORMED: "the reply holds no move",

@@ -47,6 +47,12 @@ def find_game(game: str, **options: object) -> GameSpec:
         UnknownNameError: No such game or option.
         ValueError: `game` cannot be read, or the value of an option is out of its range.
     """
+    # Whoever starts many matches asks for the same game again and again. The values are told apart by what they print,
+    # so that a 5.0 or a True is never taken for the 5 or the 1 that it equals.
+    asked_for = f"{game} with {options!r}" if options else game
+    known = _specs.get(asked_for) or _configured.get(asked_for)
+    if known is not None:
+        return known
     game_id, parsed = parse_game(game)
     spec = _specs.get(game_id)
     if spec is None:
@@ -59,7 +65,8 @@ def find_game(game: str, **options: object) -> GameSpec:
         return spec
     configured = spec.with_options(asked)
     # One object a configuration, so that its matches share their caches.
-    return _configured.setdefault(configured.label, configured)
+    configured = _configured[asked_for] = _configured.setdefault(configured.label, configured)
+    return configured
 
 
 def parse_game(game: str) -> tuple[str, Mapping[str, object]]:

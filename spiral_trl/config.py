@@ -104,6 +104,12 @@ class SelfPlayConfig(GRPOConfig):
             raise ValueError(f"scale_rewards {self.scale_rewards!r} is not supported: advantages are not normalised")
         if self.games_per_batch is None:
             self.surely_fitting_games()
+        steps_per_batch = max(1, self.num_iterations * self.steps_per_generation // self.gradient_accumulation_steps)
+        if self.save_strategy == "steps" and self.save_steps % steps_per_batch:
+            raise ValueError(
+                f"save_steps is {self.save_steps!r}: expected a multiple of {steps_per_batch}, the optimizer steps on each"
+                " batch of games, because a checkpoint within a batch would lose the rest of it"
+            )
 
     @property
     def rows_per_batch(self) -> int:

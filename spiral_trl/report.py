@@ -25,6 +25,9 @@ from spiral_trl.records import JsonLines
 NASH_CONV: Final = "kuhn_nash_conv"
 """The metric that holds NashConv of one-hand Kuhn poker, measured now and then during a run."""
 
+MATCHES: Final = "faults in matches against itself; wins [95 % interval] / draws / losses against the named agent"
+"""How to read the comparison."""
+
 _MAX_GAMES_SHOWN: Final = 2
 
 
@@ -80,7 +83,7 @@ def compare(before: Strength, after: Strength) -> list[Row]:
     A difference of win rates counts as real only where the two 95 % intervals do not overlap.
     """
     rows = [
-        Row(f"{game}: faults a game, against itself", f"{old:.1%}", f"{after.faults[game]:.1%}", "")
+        Row(f"{_short(game)}: faults a game", f"{old:.1%}", f"{after.faults[game]:.1%}", "")
         for game, old in before.faults.items()
     ]
     for old, new in zip(before.results, after.results, strict=True):
@@ -90,15 +93,15 @@ def compare(before: Strength, after: Strength) -> list[Row]:
             change = "wins less"
         else:
             change = "within the intervals"
-        rows.append(Row(f"{new.game} as {new.role} v {new.opponent}: win / draw / loss", _wdl(old), _wdl(new), change))
+        rows.append(Row(f"{_short(new.game)}: {new.role} v {new.opponent}", _wdl(old), _wdl(new), change))
     if before.nash_conv is not None and after.nash_conv is not None:
         ratio = after.nash_conv / before.nash_conv
         rows.append(
-            Row("Kuhn poker, one hand: NashConv", f"{before.nash_conv:.3f}", f"{after.nash_conv:.3f}", f"x {ratio:.2f}")
+            Row("kuhn_poker, one hand: NashConv", f"{before.nash_conv:.3f}", f"{after.nash_conv:.3f}", f"x {ratio:.2f}")
         )
         rows.append(
             Row(
-                "Kuhn poker, one hand: most mass off legal moves",
+                "kuhn_poker: most mass off legal moves",
                 f"{before.other_mass:.1%}",
                 f"{after.other_mass:.1%}",
                 "",
@@ -109,7 +112,7 @@ def compare(before: Strength, after: Strength) -> list[Row]:
 
 def terminal_table(rows: Sequence[Row]) -> Table:
     """Returns the comparison for the terminal."""
-    table = Table(title="Before and after self-play", caption="win rates with 95 % intervals (Wilson)")
+    table = Table(title="Before and after self-play", caption=MATCHES)
     for name in ("measure", "before", "after", "change"):
         table.add_column(name, overflow="fold")
     for row in rows:
@@ -177,6 +180,7 @@ def write_report(run: Path, *, rows: Sequence[Row], about: Sequence[str]) -> Non
         title=run.name,
         about=about,
         rows=rows,
+        how_to_read=MATCHES,
         curves=base64.b64encode(picture.getvalue()).decode(),
         games=_games_to_read(JsonLines(run / "games.jsonl").read()),
     )
@@ -205,5 +209,6 @@ def _first_role(record: Mapping[str, Any], game: str, figure: str) -> str:
     return next(name for name in record if name.startswith(f"{game}/") and name.endswith(f"/{figure}"))
 
 
-def _short(label: str) -> str:
-    return label if len(label) <= 24 else f"{label.partition('(')[0]}(…)"
+def _short(game: str) -> str:
+    """Returns a game's name without its version and options."""
+    return game.partition("_v")[0]

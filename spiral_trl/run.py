@@ -106,13 +106,12 @@ def run(argv: Sequence[str]) -> int:
     metrics = JsonLines(output / "metrics.jsonl")
     if trainer.is_world_process_zero():
         metrics.rewind(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
-        JsonLines(output / "games.jsonl").rewind(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
     progress = ProgressCallback(console)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(MetricsCallback(metrics, _nash_conv_every(arguments.nash_conv_steps, tested)))
     trainer.add_callback(progress)
     try:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.train(resume_from_checkpoint=checkpoint)
     except KeyboardInterrupt:
         progress.stop()
         saved = last_complete_checkpoint(output)

@@ -104,6 +104,26 @@ class SelfPlayTrainer(GRPOTrainer):
         )
         self._games_file = JsonLines(Path(args.output_dir) / "games.jsonl")
 
+    def train(self, resume_from_checkpoint: str | Path | bool | None = None, **kwargs: Any) -> Any:
+        """Trains, and returns what transformers' `Trainer.train` returns.
+
+        Args:
+            resume_from_checkpoint: A checkpoint, or True for the newest whole one in `output_dir`, if there is any. The
+                records of steps after it are moved aside, because these steps are played anew.
+            kwargs: Passed on.
+
+        Raises:
+            ValueError: The checkpoint is not whole.
+        """
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = last_complete_checkpoint(str(self.args.output_dir))
+        if not resume_from_checkpoint:
+            self._rewind_records(0)
+            return super().train(**kwargs)
+        if not (Path(resume_from_checkpoint) / STATE_FILE).exists():
+            raise ValueError(f"{resume_from_checkpoint} is no whole self-play checkpoint: {STATE_FILE} is missing")
+        return super().train(resume_from_checkpoint=str(resume_from_checkpoint), **kwargs)
+
     def _longest_prompt(self) -> int:
         """Returns the most tokens that a prompt may have."""
         limits = [self.args.max_prompt_length] if self.args.max_prompt_length else []
@@ -129,10 +149,9 @@ class SelfPlayTrainer(GRPOTrainer):
         if self._step % (num_parts * self.num_iterations) == 0 or self._buffered_inputs is None:
             batch = self._generate_and_score_completions(generation_batch)
             is_one_step = self.args.gradient_accumulation_steps % num_parts == 0
-            order = _by_length(batch) if is_one_step else torch.randperm(self.args.rows_per_batch)
             self._buffered_inputs = [
                 {name: tensor if tensor.dim() == 0 else tensor[rows] for name, tensor in batch.items()}
-                for rows in order.to(batch["row_weight"].device).split(self.args.per_device_train_batch_size)
+                for rows in _parts(batch, num_parts, by_length=is_one_step)
             ]
         return self._buffered_inputs[self._step % num_parts]
 
@@ -227,7 +246,7 @@ class SelfPlayTrainer(GRPOTrainer):
         """Returns the log-probability of every completion token under `model`, [B, T]."""
         num_rows, width = inputs["completion_ids"].shape
         logprobs = torch.zeros((num_rows, width), device=inputs["completion_ids"].device)
-        for rows in _by_length(inputs).split(self.args.per_device_train_batch_size):
+        for rows in _parts(inputs, self.args.steps_per_generation, by_length=True):
             part = _without_padding({name: inputs[name][rows] for name in _ROW_TENSORS if name in inputs})
             scored, _, _ = self._get_per_token_logps_and_entropies(
                 model,
@@ -259,8 +278,7 @@ class SelfPlayTrainer(GRPOTrainer):
         Padding rows and columns are cut off first, so that they cost nothing. TRL divides by the rows that it is given;
         the factor makes that the rows of a full micro-batch, times the weight of the turns that stand for left-out ones.
         """
-        num_rows = inputs["advantages"].size(0)
-        weight = inputs["row_weight"].sum() / num_rows
+        weight = inputs["row_weight"].sum() / self.args.per_device_train_batch_size
         return super()._compute_loss(model, _without_padding(inputs)) * weight
 
     # -- records and checkpoints -------------------------------------------------------------------------------------
@@ -313,14 +331,14 @@ class SelfPlayTrainer(GRPOTrainer):
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is None:
             return
-        path = Path(checkpoint) / STATE_FILE
-        if not path.exists():
-            raise ValueError(f"{checkpoint} is no complete self-play checkpoint: {STATE_FILE} is missing")
-        state = json.loads(path.read_text(encoding="utf-8"))
+        state = json.loads((Path(checkpoint) / STATE_FILE).read_text(encoding="utf-8"))
         self.baseline.load_state_dict(state["baseline"])
         self.games_started = state["games_started"]
+        self._rewind_records(self.state.global_step)
+
+    def _rewind_records(self, step: int) -> None:
         if self.accelerator.is_main_process:
-            self._games_file.rewind(self.state.global_step)
+            self._games_file.rewind(step)
 
 
 class _TrainerSampler:
@@ -358,10 +376,25 @@ def last_complete_checkpoint(output_dir: str | Path) -> Path | None:
 _ROW_TENSORS: Final = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "row_weight")
 
 
-def _by_length(inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Returns the indices of the rows, the longest first and padding rows last."""
-    lengths = inputs["prompt_mask"].sum(dim=1) + inputs["completion_mask"].sum(dim=1)
-    return torch.argsort(lengths * (inputs["row_weight"] > 0), descending=True, stable=True)
+def _parts(inputs: dict[str, torch.Tensor], num_parts: int, *, by_length: bool) -> list[torch.Tensor]:
+    """Returns the indices of the rows that carry loss in `num_parts` parts of like size, no larger than a micro-batch.
+
+    With more parts than such rows, some parts hold a padding row: every process must run the model as often.
+
+    Args:
+        inputs: The tensors of a batch.
+        num_parts: How many parts.
+        by_length: Whether rows of like length go together, the longest first; otherwise they are dealt out at random.
+    """
+    carries_loss = inputs["row_weight"] > 0
+    rows = carries_loss.nonzero().flatten()
+    if by_length:
+        lengths = inputs["prompt_mask"].sum(dim=1) + inputs["completion_mask"].sum(dim=1)
+        rows = rows[torch.argsort(lengths[rows], descending=True, stable=True)]
+    else:
+        rows = rows[torch.randperm(len(rows)).to(rows.device)]
+    padding = (~carries_loss).nonzero().flatten()[:1]
+    return [part if len(part) else padding for part in rows.tensor_split(num_parts)]
 
 
 def _without_padding(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

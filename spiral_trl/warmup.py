@@ -19,7 +19,7 @@ import torch
 from spiral_envs.agents.cfr import CfrAgent
 from spiral_envs.game import CHANCE, TERMINAL, GameSpec
 from spiral_envs.games.kuhn_poker import KuhnState
-from spiral_envs.games.simple_negotiation import SUPPLY, Act, NegotiationState, Resource, Trade
+from spiral_envs.games.simple_negotiation import Act, NegotiationState, Resource, Trade
 from spiral_envs.games.tic_tac_toe import LINES, Mark, TicTacToeState
 from spiral_envs.match import View, make_view
 from spiral_envs.prompts import plain
@@ -31,6 +31,9 @@ from spiral_trl.embedded import build_model, build_tokenizer
 
 
 _ABOUT: Final = "warmup.json"
+
+_LARGEST_GIFT: Final = 5
+"""Units that a weak trader gives at once."""
 
 _CHUNK: Final = 32
 """Rows that are computed at once."""
@@ -123,15 +126,20 @@ def demonstrations(game: str, *, sensible: float, rng: random.Random) -> Iterato
     while True:
         state = spec.game.initial_state()
         turn = 0
+        # In two games of three a seat plays any legal move, unseen, so that odd positions and offers are known too.
+        wild_seat = rng.choice((None, 0, 1))
         while (seat := spec.game.to_move(state)) != TERMINAL:
             if seat == CHANCE:
                 moves, weights = zip(*spec.game.chance_outcomes(state), strict=True)
                 state = spec.game.next_state(state, rng.choices(moves, weights)[0])
                 continue
-            view = make_view(spec, state, seat, turn=turn)
-            thought, move = player(spec, state, view, rng, sensible)
-            reply = f"{thought} \\boxed{{{spec.codec.format_move(move)}}}"
-            yield Demonstration(plain(view)[0]["content"], reply)
+            if seat == wild_seat:
+                move = rng.choice(spec.game.legal_moves(state))
+            else:
+                view = make_view(spec, state, seat, turn=turn)
+                thought, move = player(spec, state, view, rng, sensible)
+                reply = f"{thought} \\boxed{{{spec.codec.format_move(move)}}}"
+                yield Demonstration(plain(view)[0]["content"], reply)
             state = spec.game.next_state(state, move)
             turn += 1
 
@@ -258,10 +266,8 @@ def _simple_negotiation(
         wanted = Act.ACCEPT if offer is not None and offer.give > offer.get else Act.DENY
         return thought, next((move for move in answers if move.act is wanted), answers[-1])
     resource = rng.choice([kind for kind in Resource if (wood, gold)[kind] > 0])
-    give = rng.randint(1, (wood, gold)[resource])
-    low, high = (min(give + 1, SUPPLY), SUPPLY) if is_sensible else (1, SUPPLY)
-    # Small numbers are more common than large ones, as in the talk of people.
-    get = min(rng.randint(low, high), rng.randint(low, high))
+    give = rng.randint(1, min((wood, gold)[resource], _LARGEST_GIFT))
+    get = rng.randint(give + 1, give + 4) if is_sensible else rng.randint(1, _LARGEST_GIFT + 2)
     return thought, Trade(Act.OFFER, resource, give, get)
 
 

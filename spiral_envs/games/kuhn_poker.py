@@ -22,10 +22,10 @@ Version history:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
-from typing import Final, TypeAlias
+from itertools import count, repeat
+from typing import Final, NamedTuple, TypeAlias
 
 from spiral_envs.errors import IllegalMoveError, MalformedMoveError, UnknownNameError
 from spiral_envs.extraction import unbracketed
@@ -61,8 +61,7 @@ class Bet(IntEnum):
 KuhnMove: TypeAlias = Card | Bet
 
 
-@dataclass(frozen=True, slots=True)
-class Hand:
+class Hand(NamedTuple):
     """One hand, in progress or finished.
 
     Attributes:
@@ -74,8 +73,7 @@ class Hand:
     bets: tuple[Bet, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class KuhnState:
+class KuhnState(NamedTuple):
     """A match in progress.
 
     Attributes:
@@ -89,8 +87,7 @@ class KuhnState:
     chips: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class KuhnSituation:
+class KuhnSituation(NamedTuple):
     """What a seat knows that matters to its play.
 
     Attributes:
@@ -137,44 +134,34 @@ class KuhnPoker:
 
     def initial_state(self) -> KuhnState:
         """Returns the state before the first card."""
-        return KuhnState()
+        return _START
 
     def to_move(self, state: KuhnState) -> Player:
         """Returns the seat to move, `CHANCE` while cards are dealt, or `TERMINAL`."""
-        if len(state.finished) == self.hands:
+        finished, hand, _ = state
+        if len(finished) == self.hands:
             return TERMINAL
-        if len(state.hand.cards) < 2:
+        if len(hand.cards) < 2:
             return CHANCE
-        return (len(state.finished) + len(state.hand.bets)) % 2
+        return (len(finished) + len(hand.bets)) % 2
 
     def legal_moves(self, state: KuhnState) -> tuple[KuhnMove, ...]:
         """Returns check and bet, or call and fold when facing a bet."""
-        if len(state.hand.cards) < 2:
-            return _OVER
-        return _MOVES_AFTER[state.hand.bets]
+        cards, bets = state.hand
+        return _MOVES_AFTER[bets] if len(cards) == 2 else _OVER
 
     def chance_outcomes(self, state: KuhnState) -> tuple[tuple[KuhnMove, float], ...]:
         """Returns the cards left in the deck, equally likely: seat 0's card is dealt first."""
-        if self.to_move(state) != CHANCE:
-            return ()
-        return _DEALS[state.hand.cards]
+        return _DEALS.get(state.hand.cards, ())
 
     def next_state(self, state: KuhnState, move: KuhnMove) -> KuhnState:
         """Returns the state after a card is dealt or a player moves; a hand that ends is settled at once."""
-        hand = state.hand
-        if isinstance(move, Card):
-            if self.to_move(state) != CHANCE or move in hand.cards:
-                raise IllegalMoveError(f"illegal deal {move.name} in kuhn_poker: cards dealt are {_names(hand.cards)}")
-            return KuhnState(state.finished, Hand((*hand.cards, move)), state.chips)
-        legal = self.legal_moves(state)
-        if move not in legal:
-            raise _illegal(state, move, legal)
-        hand = Hand(hand.cards, (*hand.bets, move))
-        if _MOVES_AFTER[hand.bets]:
-            return KuhnState(state.finished, hand, state.chips)
-        chips = state.chips + _chips_to_seat_0(hand, first_mover=len(state.finished) % 2)
-        finished = (*state.finished, hand)
-        return KuhnState(finished, hand if len(finished) == self.hands else Hand(), chips)
+        finished, hand, chips = state
+        hand, won = _hand_after(hand, move, len(finished) % 2)
+        if not won:
+            return KuhnState(finished, hand, chips)
+        finished = (*finished, hand)
+        return KuhnState(finished, hand if len(finished) == self.hands else _NO_CARDS, chips + won)
 
     def returns(self, state: KuhnState) -> tuple[float, ...]:
         """Returns the chips won, or +1 and -1 for winning and losing the match; zeros before the end."""
@@ -205,13 +192,14 @@ class KuhnCodec:
 
     def observe(self, state: KuhnState, seat: Player) -> str:
         """Returns the seat's own view of all hands; the other's card only after a showdown."""
-        lines = [_finished_line(index, hand, seat) for index, hand in enumerate(state.finished)]
-        if self._hands > 1 and lines:
-            chips = state.chips if seat == 0 else -state.chips
-            lines.append(f"Your chips so far: {chips:+d}.")
-        index = len(state.finished)
-        if index < self._hands:
-            lines.append(_current_line(index, state.hand, seat))
+        finished, hand, chips = state
+        if not finished:
+            return _current_line(0, hand, seat)
+        lines = [*map(_finished_line, count(), finished, repeat(seat))]
+        if self._hands > 1:
+            lines.append(f"Your chips so far: {chips if seat == 0 else -chips:+d}.")
+        if len(finished) < self._hands:
+            lines.append(_current_line(len(finished), hand, seat))
         return "\n".join(lines)
 
     def format_move(self, move: KuhnMove) -> str:
@@ -228,9 +216,13 @@ class KuhnCodec:
             )
         legal = _MOVES_AFTER[state.hand.bets] if len(state.hand.cards) == 2 else _OVER
         if move not in legal:
-            raise _illegal(state, move, legal)
+            raise _illegal(state.hand, move, legal)
         return move
 
+
+_NO_CARDS: Final = Hand()
+
+_START: Final = KuhnState()
 
 _DECK: Final = tuple(Card)
 
@@ -249,6 +241,22 @@ _PAST: Final = {
 }
 
 
+@lru_cache(maxsize=1024)
+def _hand_after(hand: Hand, move: KuhnMove, first_mover: Player) -> tuple[Hand, int]:
+    """Returns the hand after `move`, and the chips that seat 0 wins by it, which are 0 while it goes on."""
+    cards, bets = hand
+    if isinstance(move, Card):
+        if len(cards) == 2 or move in cards:
+            raise IllegalMoveError(f"illegal deal {move.name} in kuhn_poker: cards dealt are {_names(cards)}")
+        return Hand((*cards, move)), 0
+    legal = _MOVES_AFTER[bets] if len(cards) == 2 else _OVER
+    if move not in legal:
+        raise _illegal(hand, move, legal)
+    following = Hand(cards, (*bets, move))
+    is_over = not _MOVES_AFTER[following.bets]
+    return following, _chips_to_seat_0(following, first_mover=first_mover) if is_over else 0
+
+
 def _chips_to_seat_0(hand: Hand, *, first_mover: Player) -> int:
     last = hand.bets[-1]
     if last is Bet.FOLD:
@@ -258,8 +266,8 @@ def _chips_to_seat_0(hand: Hand, *, first_mover: Player) -> int:
     return stake if hand.cards[0] > hand.cards[1] else -stake
 
 
-def _illegal(state: KuhnState, move: Bet, legal: tuple[KuhnMove, ...]) -> IllegalMoveError:
-    after = " ".join(f"[{bet.name.lower()}]" for bet in state.hand.bets) or "the deal"
+def _illegal(hand: Hand, move: Bet, legal: tuple[KuhnMove, ...]) -> IllegalMoveError:
+    after = " ".join(f"[{bet.name.lower()}]" for bet in hand.bets) or "the deal"
     expected = " or ".join(f"[{bet.name.lower()}]" for bet in legal) or "no move"
     return IllegalMoveError(f"illegal move [{move.name.lower()}] in kuhn_poker after {after}: expected {expected}")
 

@@ -22,9 +22,9 @@ Version history:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
+from itertools import count
 from typing import Final, NamedTuple, TypeAlias
 
 from spiral_envs.errors import IllegalMoveError, MalformedMoveError, UnknownNameError
@@ -88,8 +88,7 @@ Holdings: TypeAlias = tuple[int, int]
 """Units of Wood and of Gold."""
 
 
-@dataclass(frozen=True, slots=True)
-class NegotiationState:
+class NegotiationState(NamedTuple):
     """A match in progress.
 
     Attributes:
@@ -130,9 +129,10 @@ class SimpleNegotiation:
         player = self.to_move(state)
         if player < 0:
             return ()
-        offer = _standing_offer(state.log)
-        can_accept = offer is not None and _can_accept(state.holdings, offer, player)
-        return _moves(state.holdings[player], offer is not None, can_accept)
+        holdings, _, log = state
+        offer = _standing_offer(log)
+        can_accept = offer is not None and _can_accept(holdings, offer, player)
+        return _moves(holdings[player], offer is not None, can_accept)
 
     def chance_outcomes(self, state: NegotiationState) -> tuple[tuple[NegotiationMove, float], ...]:
         """Returns the possible private values, equally likely."""
@@ -148,12 +148,12 @@ class SimpleNegotiation:
         if player < 0:
             raise IllegalMoveError(f"illegal move {_format(move)} in simple_negotiation: no player is to move")
         _check(state, move, player)
-        holdings = state.holdings
+        holdings, values, log = state
         if move.act is Act.ACCEPT:
-            offer = _standing_offer(state.log)
+            offer = _standing_offer(log)
             assert offer is not None, "checked above"
             holdings = _carry_out(holdings, offer, proposer=1 - player)
-        return NegotiationState(holdings, state.values, (*state.log, move))
+        return NegotiationState(holdings, values, (*log, move))
 
     def returns(self, state: NegotiationState) -> tuple[float, ...]:
         """Returns +1 to the larger gain and -1 to the smaller; zeros before the end or when equal."""
@@ -169,7 +169,7 @@ class NegotiationCodec:
 
     def __init__(self, *, turns: int, fixed_values: tuple[int, ...]) -> None:
         """Sets the options that the rules mention."""
-        self._turns = turns
+        self._status = tuple(tuple(_status(seat, plies, turns=turns) for plies in range(turns + 1)) for seat in range(2))
         self._rules = tuple(_rules(seat, turns=turns) for seat in range(2))
 
     def rules(self, seat: Player) -> str:
@@ -178,15 +178,9 @@ class NegotiationCodec:
 
     def observe(self, state: NegotiationState, seat: Player) -> str:
         """Returns the seat's own values, all holdings and the public history."""
-        plies = len(state.log)
-        lines = [_holdings_line(state.holdings, state.values[2 * seat : 2 * seat + 2], seat)]
-        lines.extend([_log_line(ply, move, (ply + seat) % 2 == 0) for ply, move in enumerate(state.log)])
-        if plies == self._turns:
-            lines.append("The game is over.")
-        else:
-            status = "It is your turn." if plies % 2 == seat else "You wait."
-            lines.append(f"Turn {plies + 1} of {self._turns}. {status}")
-        return "\n".join(lines)
+        holdings, values, log = state
+        holdings_line = _holdings_line(holdings, values, seat)
+        return "\n".join((holdings_line, *map(_log_line, count(), log, _OWN_TURNS[seat]), self._status[seat][len(log)]))
 
     def format_move(self, move: NegotiationMove) -> str:
         """Returns the move as a player writes it, with its remark."""
@@ -217,6 +211,9 @@ _NAMES: Final = ("Wood", "Gold")
 _DRAWS: Final[tuple[tuple[NegotiationMove, float], ...]] = tuple(
     (DrawnValue(value), 1 / len(DRAWN_VALUES)) for value in DRAWN_VALUES
 )
+
+_OWN_TURNS: Final = ((True, False) * (MAX_TURNS // 2), (False, True) * (MAX_TURNS // 2))
+"""By seat, which turns are its own."""
 
 _OFFERS: Final = tuple(
     Trade(Act.OFFER, resource, give, get)
@@ -305,16 +302,23 @@ def _read(text: str) -> Trade | None:
 def _holdings_line(holdings: tuple[Holdings, Holdings], values: tuple[int, ...], seat: Player) -> str:
     mine, theirs = holdings[seat], holdings[1 - seat]
     owned = f"You have {mine[0]} Wood and {mine[1]} Gold; the other has {theirs[0]} Wood and {theirs[1]} Gold."
-    if len(values) < 2:
+    own = values[2 * seat : 2 * seat + 2]
+    if len(own) < 2:
         return owned
-    gained = (mine[0] - START) * values[0] + (mine[1] - START) * values[1]
-    return f"{owned}\nTo you a Wood is worth {values[0]} and a Gold {values[1]}; your gain so far is {gained:+d}."
+    gained = (mine[0] - START) * own[0] + (mine[1] - START) * own[1]
+    return f"{owned}\nTo you a Wood is worth {own[0]} and a Gold {own[1]}; your gain so far is {gained:+d}."
 
 
 @lru_cache(maxsize=65536)
 def _log_line(ply: int, move: Trade, is_own: bool) -> str:
     said = f', saying "{move.remark}"' if move.remark else ""
     return f"Turn {ply + 1}: {'you' if is_own else 'the other'} {_format(move._replace(remark=''))}{said}"
+
+
+def _status(seat: Player, plies: int, *, turns: int) -> str:
+    if plies == turns:
+        return "The game is over."
+    return f"Turn {plies + 1} of {turns}. {'It is your turn.' if plies % 2 == seat else 'You wait.'}"
 
 
 def _rules(seat: Player, *, turns: int) -> str:

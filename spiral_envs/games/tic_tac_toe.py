@@ -83,7 +83,7 @@ class TicTacToe:
 
     def initial_state(self) -> TicTacToeState:
         """Returns the empty board."""
-        return TicTacToeState((Mark.EMPTY,) * CELLS)
+        return _EMPTY_BOARD
 
     def to_move(self, state: TicTacToeState) -> Player:
         """Returns the seat to move: 0 plays X, 1 plays O."""
@@ -99,10 +99,7 @@ class TicTacToe:
 
     def next_state(self, state: TicTacToeState, move: int) -> TicTacToeState:
         """Returns the position after the seat to move marks cell `move`."""
-        board = state.board
-        if move not in _legal_moves(board):
-            raise _illegal(state, move)
-        return TicTacToeState((*board[:move], _mover(board), *board[move + 1 :]))
+        return _after(state.board, move)
 
     def returns(self, state: TicTacToeState) -> tuple[float, ...]:
         """Returns +1 to the winner and -1 to the loser, or zeros."""
@@ -134,15 +131,22 @@ class TicTacToeCodec:
             raise MalformedMoveError(f"malformed move {text[:60]!r} in tic_tac_toe: expected a cell such as [4]")
         cell = int(digits)
         if cell not in _legal_moves(state.board):
-            raise _illegal(state, cell)
+            raise _illegal(state.board, cell)
         return cell
 
 
-def _illegal(state: TicTacToeState, cell: int) -> IllegalMoveError:
+@lru_cache(maxsize=16384)
+def _after(board: tuple[Mark, ...], cell: int) -> TicTacToeState:
+    if cell not in _legal_moves(board):
+        raise _illegal(board, cell)
+    return TicTacToeState((*board[:cell], _mover(board), *board[cell + 1 :]))
+
+
+def _illegal(board: tuple[Mark, ...], cell: int) -> IllegalMoveError:
     if not 0 <= cell < CELLS:
         why = f"cells are 0 to {CELLS - 1}"
-    elif state.board[cell] is not Mark.EMPTY:
-        why = f"{state.board[cell].name} is there"
+    elif board[cell] is not Mark.EMPTY:
+        why = f"{board[cell].name} is there"
     else:
         why = "the game is over"
     return IllegalMoveError(f"illegal move [{cell}] in tic_tac_toe: {why}")
@@ -151,7 +155,8 @@ def _illegal(state: TicTacToeState, cell: int) -> IllegalMoveError:
 @lru_cache(maxsize=16384)
 def _observe(board: tuple[Mark, ...], seat: Player) -> str:
     cells = [str(cell) if mark is Mark.EMPTY else mark.name for cell, mark in enumerate(board)]
-    rows = "\n".join(" ".join(cells[start : start + 3]) for start in range(0, CELLS, 3))
+    # Every cell has a space before it, so that tokenizers see the same token wherever a mark stands.
+    rows = "\n".join(f" {' '.join(cells[start : start + 3])}" for start in range(0, CELLS, 3))
     me = Mark(seat)
     winner = _winner(board)
     if winner is not Mark.EMPTY:
@@ -164,6 +169,8 @@ def _observe(board: tuple[Mark, ...], seat: Player) -> str:
         status = f"{_mover(board).name} is to move."
     return f"Board:\n{rows}\nYou play {me.name}. {status}"
 
+
+_EMPTY_BOARD: Final = TicTacToeState((Mark.EMPTY,) * CELLS)
 
 _NUMBER: Final = re.compile("[0-9]{1,3}")
 

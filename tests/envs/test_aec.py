@@ -358,8 +358,8 @@ def test_rendering_shows_every_seat_and_the_end():
     env.step("[4]")
 
     assert env.render() == (
-        "X sees:\nBoard:\n0 1 2\n3 X 5\n6 7 8\nYou play X. O is to move.\n\n"
-        "O sees:\nBoard:\n0 1 2\n3 X 5\n6 7 8\nYou play O. It is your turn."
+        "X sees:\nBoard:\n 0 1 2\n 3 X 5\n 6 7 8\nYou play X. O is to move.\n\n"
+        "O sees:\nBoard:\n 0 1 2\n 3 X 5\n 6 7 8\nYou play O. It is your turn."
     )
     env.step("[4]")
     assert str(env.render()).endswith("O forfeits: illegal move [4] in tic_tac_toe: X is there. Returns: X +1, O -1.")

@@ -63,7 +63,7 @@ def test_the_learner_wins_from_the_second_seat_against_a_scripted_opponent():
     env = gymnasium.make("spiral_envs/TicTacToe-v0", opponent=opponent, seat=1)
 
     observation, info = env.reset(seed=0)
-    assert observation.endswith("Board:\nX 1 2\n3 4 5\n6 7 8\nYou play O. It is your turn.")
+    assert observation.endswith("Board:\n X 1 2\n 3 4 5\n 6 7 8\nYou play O. It is your turn.")
     assert info == {
         "legal_moves": ("[1]", "[2]", "[3]", "[4]", "[5]", "[6]", "[7]", "[8]"),
         "role": "O",
@@ -74,7 +74,7 @@ def test_the_learner_wins_from_the_second_seat_against_a_scripted_opponent():
     assert env.step("[4]")[1:4] == (0.0, False, False)
     observation, reward, terminated, truncated, info = env.step("[5]")
 
-    assert observation.endswith("Board:\nX X 2\nO O O\n6 7 X\nYou play O. You have won.")
+    assert observation.endswith("Board:\n X X 2\n O O O\n 6 7 X\nYou play O. You have won.")
     assert (reward, terminated, truncated) == (1.0, True, False)
     assert info["legal_moves"] == ()
     assert info["outcome"].returns == (-1.0, 1.0)
@@ -193,8 +193,8 @@ def test_rendering_shows_every_seat_to_the_operator():
     env.reset(seed=0)
 
     assert env.render() == (
-        "X sees:\nBoard:\n0 1 2\n3 4 5\n6 7 8\nYou play X. It is your turn.\n\n"
-        "O sees:\nBoard:\n0 1 2\n3 4 5\n6 7 8\nYou play O. X is to move."
+        "X sees:\nBoard:\n 0 1 2\n 3 4 5\n 6 7 8\nYou play X. It is your turn.\n\n"
+        "O sees:\nBoard:\n 0 1 2\n 3 4 5\n 6 7 8\nYou play O. X is to move."
     )
 
 

@@ -70,7 +70,7 @@ def test_a_finished_match_records_every_turn():
         Rule.OWN_TEXT,
     ]
     assert match.turns[1].response == "I take \\boxed{3}"
-    assert match.turns[1].observation == "Board:\nX 1 2\n3 4 5\n6 7 8\nYou play O. It is your turn."
+    assert match.turns[1].observation == "Board:\n X 1 2\n 3 4 5\n 6 7 8\nYou play O. It is your turn."
     assert all(turn.fault is None and turn.reason == "" and turn.trainable for turn in match.turns)
 
 
@@ -282,7 +282,7 @@ def test_a_view_says_rules_observation_role_seat_moves_and_turn():
     view = match.view(1)
     assert view.text == f"{view.rules}\n\n{view.observation}"
     assert view.rules.startswith("You play O")
-    assert view.observation.startswith("Board:\n0 1 2\n3 X 5")
+    assert view.observation.startswith("Board:\n 0 1 2\n 3 X 5")
     assert (view.role, view.seat, view.turn, view.game) == ("O", 1, 1, "tic_tac_toe_v0")
     assert view.legal_moves == ("[0]", "[1]", "[2]", "[3]", "[5]", "[6]", "[7]", "[8]")
     assert view.state.board[4] == 0

@@ -186,7 +186,7 @@ def test_an_episode_holds_what_happened():
         "turns": [
             {
                 "seat": 0,
-                "observation": "Board:\n0 1 2\n3 4 5\n6 7 8\nYou play X. It is your turn.",
+                "observation": "Board:\n 0 1 2\n 3 4 5\n 6 7 8\nYou play X. It is your turn.",
                 "response": "[0]",
                 "move": "[0]",
                 "rule": "own_text",
@@ -195,7 +195,7 @@ def test_an_episode_holds_what_happened():
             },
             {
                 "seat": 1,
-                "observation": "Board:\nX 1 2\n3 4 5\n6 7 8\nYou play O. It is your turn.",
+                "observation": "Board:\n X 1 2\n 3 4 5\n 6 7 8\nYou play O. It is your turn.",
                 "response": "[4",
                 "move": None,
                 "rule": "none",

@@ -1,0 +1,42 @@
+"""The random numbers of a match: SplitMix64, of which every number can be computed on its own.
+
+A stream is its seed and nothing else, so it costs nothing to start, to copy and to store: `random.Random` takes longer
+to seed than a short game takes to play. Source: Steele, Lea and Flood, Fast splittable pseudorandom number generators,
+OOPSLA 2014; the constants are those of its published C code, Vigna's splitmix64.c.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_MASK: Final = 2**64 - 1
+
+_GAMMA: Final = 0x9E3779B97F4A7C15
+"""2^64 over the golden ratio: how far apart the numbers are before they are mixed."""
+
+
+def fold_seed(seed: int) -> int:
+    """Returns the 64 bits from which the stream of `seed` starts: a seed below 2^64 itself, of a larger one a digest.
+
+    Raises:
+        ValueError: `seed` is negative.
+    """
+    if seed < 0:
+        raise ValueError(f"seed is {seed}: expected an integer from 0")
+    while seed > _MASK:
+        # Mixed before it is added, so that no sum or difference of words brings two seeds together.
+        seed = (seed >> 64) ^ bits64(seed & _MASK, 0)
+    return seed
+
+
+def bits64(start: int, index: int) -> int:
+    """Returns the number at `index`, from 0, of the stream that starts from the 64 bits `start`, as 64 bits."""
+    mixed = (start + (index + 1) * _GAMMA) & _MASK
+    mixed = ((mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9) & _MASK
+    mixed = ((mixed ^ mixed >> 27) * 0x94D049BB133111EB) & _MASK
+    return mixed ^ mixed >> 31
+
+
+def uniform(start: int, index: int) -> float:
+    """Returns the same number as a float from 0 up to but not including 1, of which 53 bits are random."""
+    return (bits64(start, index) >> 11) * 2.0**-53

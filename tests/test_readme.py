@@ -1,0 +1,119 @@
+import inspect
+import re
+import shlex
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import spiral_envs
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCKS = [(match[1], match[2]) for match in FENCED.finditer(README)]
+
+SNIPPETS = [text for language, text in BLOCKS if language == "python"]
+
+COMMANDS = [
+    line for language, text in BLOCKS if language in {"bash", "console"} for line in text.splitlines() if line.strip()
+]
+
+
+def output_below(snippet):
+    """Returns the text block that follows a snippet at once, or with a sentence between, as what it prints."""
+    following = BLOCKS.index(("python", snippet)) + 1
+    return BLOCKS[following][1] if BLOCKS[following][0] == "text" else None
+
+
+def games_table():
+    """Returns the table of games as the README shows it: facts from the registry, moves from each game's own page."""
+    lines = [
+        "| id | players | moves | options | returns | longest game | hidden information |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for game_id in spiral_envs.game_ids():
+        spec = spiral_envs.find_game(game_id)
+        page = inspect.getdoc(sys.modules[type(spec.game).__module__]) or ""
+        section = re.search(r"^Moves:(.*?)^\S", page, re.MULTILINE | re.DOTALL)
+        moves = dict.fromkeys(re.findall(r"`\[[^`]*\]`", section[1]))
+        options = inspect.signature(spec.configure).parameters.values() if spec.configure else ()
+        low, high = spec.return_range
+        cells = [
+            f"`{game_id}`",
+            ", ".join(spec.roles),
+            ", ".join(moves).replace("|", "\\|"),
+            ", ".join(f"`{option.name}={option.default}`" for option in options) or "none",
+            f"{low:+g} to {high:+g}".replace("-", "−"),
+            f"{spec.game.max_plies} turns",
+            "no" if spec.perfect_information else "yes",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def check_command(line):
+    """Raises unless every name in a command line exists."""
+    words = shlex.split(line)
+    match words:
+        case ["make", target, *variables]:
+            makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+            assert re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE)
+            assert all(re.search(rf"^{variable.partition('=')[0]} \?=", makefile, re.MULTILINE) for variable in variables)
+        case ["spiral-train", *arguments]:
+            check_training_arguments(arguments)
+        case ["accelerate", "launch", *arguments]:
+            check_training_arguments(arguments[arguments.index("spiral_trl.train") + 1 :])
+        case ["pip", "install", "-e", target]:
+            project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+            extras = re.fullmatch(r"\.(?:\[(.*)\])?", target)[1]
+            assert set(extras.split(",") if extras else ()) <= set(project["optional-dependencies"])
+        case ["python", script, *_]:
+            assert (ROOT / script).is_file()
+        case _:
+            pytest.fail(f"no test knows how to check the command {line!r}")
+
+
+def check_training_arguments(arguments):
+    from spiral_trl.run import parse
+
+    parse([*arguments, "--use_cpu", "true", "--bf16", "false"])
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
+def test_snippet_runs_and_prints_what_the_readme_says(snippet, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    exec(compile(snippet, "README.md", "exec"), {"__name__": "__main__"})
+
+    expected = output_below(snippet)
+    if expected is not None:
+        assert capsys.readouterr().out == expected
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_command_names_what_exists(line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    check_command(line)
+
+
+def test_table_of_games_is_that_of_the_registry():
+    shown = re.search(r"<!-- games -->\n(.*?)\n<!-- /games -->", README, re.DOTALL)
+
+    assert shown is not None
+    assert shown[1] == games_table()
+
+
+def test_every_packaged_config_is_mentioned():
+    from spiral_trl.run import config_names
+
+    assert [name for name in config_names() if name not in README] == []
+
+
+def test_every_extra_is_mentioned():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+    assert [extra for extra in project["optional-dependencies"] if f"`{extra}`" not in README and f"[{extra}]" not in README] == []

@@ -1,0 +1,107 @@
+"""Settings that cannot work are refused with one clear line."""
+
+import pytest
+
+from spiral_trl import SelfPlayConfig
+
+GOOD = {"output_dir": "unused", "use_cpu": True, "per_device_train_batch_size": 16, "gradient_accumulation_steps": 4}
+
+
+def config(**settings):
+    return SelfPlayConfig(**{**GOOD, **settings})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"games": ["kuhn_pokr_v0"]}, "unknown game 'kuhn_pokr_v0': did you mean kuhn_poker_v0?"),
+        ({"games": ["kuhn_poker_v0(hand=1)"]}, "unknown option of kuhn_poker_v0 'hand': did you mean hands?"),
+        ({"games": ["kuhn_poker_v0(hands=0)"]}, "option hands of kuhn_poker is 0: expected an integer from 1 to 100"),
+        ({"games": ["kuhn_poker_v0(hands"]}, "cannot read game 'kuhn_poker_v0(hands'"),
+        ({"games": []}, "games is empty"),
+        ({"prompt_style": "boxed"}, "unknown prompt style 'boxed': did you mean boxed_cot?"),
+        ({"baseline_order": "befor"}, "unknown order of the baseline update 'befor': did you mean before?"),
+        ({"baseline_decay": 1.0}, "decay is 1.0: expected at least 0 and below 1"),
+        ({"games_per_batch": 0}, "games_per_batch is 0: expected at least 1"),
+        ({"games_per_batch": -3}, "games_per_batch is -3: expected at least 1"),
+        ({"max_prompt_length": 0}, "max_prompt_length is 0: expected at least 1"),
+        ({"max_concurrent_games": 0}, "max_concurrent_games is 0: expected at least 1"),
+        ({"max_steps": 0}, "max_steps is 0: expected at least 1"),
+        ({"max_steps": -1}, "max_steps is -1: expected at least 1"),
+        ({"max_completion_length": 0}, "max_completion_length is 0: expected at least 1"),
+        ({"save_total_limit": 1}, "save_total_limit must be at least 2"),
+        ({"vllm_importance_sampling_mode": "sequence_mask"}, "'sequence_mask' is not supported: use token_truncate"),
+        ({"mask_truncated_completions": True}, "a truncated reply is a fault to learn from"),
+        ({"scale_rewards": "group"}, "scale_rewards 'group' is not supported: advantages are not normalised"),
+    ],
+    ids=lambda value: ",".join(f"{name}={each}" for name, each in value.items()) if isinstance(value, dict) else "",
+)
+def test_a_bad_value_is_refused_in_one_line_that_names_it(settings, message):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the message is checked below, as plain text
+        config(**settings)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"loss_type": "dapo"},
+        {"loss_type": "grpo"},
+        {"loss_type": "bnpo"},
+    ],
+    ids=str,
+)
+def test_a_loss_that_does_not_divide_by_a_constant_is_refused(settings):
+    # The weight of a row would depend on how many others were played: the row weights rest on dr_grpo.
+    with pytest.raises(ValueError, match="loss_type"):
+        config(**settings)
+
+
+def test_a_batch_too_small_for_one_game_of_each_is_refused_with_what_to_raise():
+    # Tic-tac-toe up to 9 turns, Kuhn poker up to 3 a hand.
+    games = ["tic_tac_toe_v0", "kuhn_poker_v0(hands=2)"]
+    small = {"games": games, "per_device_train_batch_size": 7, "gradient_accumulation_steps": 2, "num_generations": 2}
+    with pytest.raises(ValueError, match="one game of each needs up to 15 rows, a batch has 14: raise per_device_train"):
+        config(**small)
+    assert config(**{**small, "games_per_batch": 5}).games_per_batch == 5
+
+
+@pytest.mark.parametrize(
+    ("games", "rows", "expected"),
+    [
+        (["tic_tac_toe_v0"], 64, 7),
+        (["tic_tac_toe_v0"], 63, 7),
+        (["tic_tac_toe_v0"], 62, 6),
+        # 9 + 3 rows a round.
+        (["tic_tac_toe_v0", "kuhn_poker_v0(hands=1)"], 64, 10),
+        # 9 + 3 + 3 rows a round, four rounds in 64 rows.
+        (["tic_tac_toe_v0", "kuhn_poker_v0(hands=1)", "kuhn_poker_v0(hands=1)"], 64, 12),
+    ],
+)
+def test_as_many_games_are_played_as_surely_fit(games, rows, expected):
+    made = config(games=games, per_device_train_batch_size=rows, gradient_accumulation_steps=1, num_generations=rows)
+    assert made.rows_per_batch == rows
+    assert made.surely_fitting_games() == expected
+
+
+def test_the_rows_of_a_batch_are_those_of_a_generation():
+    assert config().rows_per_batch == 64
+    assert config(steps_per_generation=8).rows_per_batch == 128
+
+
+def test_the_defaults_are_those_of_the_method():
+    made = config()
+    assert made.games == ["tic_tac_toe_v0", "kuhn_poker_v0", "simple_negotiation_v0"]
+    assert (made.loss_type, made.scale_rewards, made.beta) == ("dr_grpo", "none", 0.0)
+    assert (made.baseline_decay, made.baseline_order) == (0.95, "before")
+    assert made.vllm_importance_sampling_mode == "token_truncate"
+    assert (made.temperature, made.top_p, made.top_k) == (1.0, 1.0, 0)
+    assert made.num_iterations == 1
+    assert made.mask_truncated_completions is False
+
+
+def test_two_configs_do_not_share_their_list_of_games():
+    first, second = config(), config()
+    first.games.append("tic_tac_toe_v0")
+    assert len(second.games) == 3
