@@ -5,9 +5,13 @@ generated for once more as bare batches, without tokenising, reading or playing 
 Replies are sampled anew each time, by the same weights from the same prompts, so their lengths differ by chance and
 tokens a second are compared, not seconds. A ratio is taken within a round; the table gives its median and its range.
 
-Self-play includes its beginning and its end, where few games are left. The bare batches are compared in two ways: all
-prompts in full batches, which no game allows because a turn's prompt is not known before the turn; and in the very
-batches of self-play, which shows what the batches alone cost. The aim is set against the first.
+Self-play includes its beginning and its end, where few games are left. The bare batches come in three ways: all prompts
+handed to the sampler at once, which sorts them by length and cuts them into full batches, and which no game allows
+because a turn's prompt is not known before the turn; full batches in the order in which the prompts occurred; and the
+very calls of self-play, which show what the waves of games alone cost. The aim is set against the first, the hardest.
+
+A model on the CPU with one thread is timed by CPU time, so that what else the machine does counts less; others by the
+clock on the wall.
 """
 
 from __future__ import annotations
@@ -18,19 +22,21 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.throughput_envs import code_version
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from spiral_envs.episode import Episode
     from spiral_envs.match import View
     from spiral_trl.sampling import ModelAgent, PromptEncoder, Sample, Sampler
 
@@ -46,12 +52,16 @@ WARMUP_STEPS: Final = 150
 """Enough for the embedded model to play legal moves most of the time; the report says how often it does not."""
 
 SELF_PLAY: Final = "self-play"
-FULL_BATCHES: Final = "bare, full batches"
-SAME_BATCHES: Final = "bare, self-play's batches"
+SORTED_BATCHES: Final = "bare, all prompts sorted"
+FULL_BATCHES: Final = "bare, as they occurred"
+SAME_CALLS: Final = "bare, calls of self-play"
 ONE_AT_A_TIME: Final = "one game at a time"
 
-AIMS: Final = {FULL_BATCHES: 0.9, ONE_AT_A_TIME: 8.0}
+AIMS: Final = {SORTED_BATCHES: 0.9, ONE_AT_A_TIME: 8.0}
 """How many times as fast self-play should be."""
+
+COUNTS: Final = ("num_games", "num_single_games", "concurrency", "batch_size", "max_new_tokens", "rounds")
+"""The options that are numbers of something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,31 +69,29 @@ class Work:
     """What was generated, and how long it took.
 
     Attributes:
-        batches: Calls of the backend.
+        calls: Calls of the sampler.
         replies: Completions.
         tokens: Tokens of the completions, end-of-sequence tokens included.
-        seconds: Everything, by the clock on the wall.
-        cpu_seconds: The same in CPU time of this process, all threads together.
+        seconds: Everything.
     """
 
-    batches: int
+    calls: int
     replies: int
     tokens: int
     seconds: float
-    cpu_seconds: float
 
     @property
     def tokens_per_s(self) -> float:
-        """Tokens a second by the clock on the wall."""
+        """Tokens a second."""
         return self.tokens / self.seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Where the time of self-play went, in seconds by the clock on the wall.
+    """Where the time of self-play went, in seconds.
 
     Attributes:
-        generating: In the backend.
+        generating: In the sampler.
         encoding: Turning views into token ids.
         decoding: Turning token ids into replies.
         playing: The rest: matches, views, reading replies, records.
@@ -118,30 +126,53 @@ class Round:
         return self.work[SELF_PLAY].tokens_per_s / self.work[other].tokens_per_s
 
 
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A loaded model.
+
+    Attributes:
+        sampler: What generates.
+        tokenizer: Its tokenizer.
+        max_prompt_length: The longest prompt, in tokens.
+        about: What it is, in words.
+        clock: Returns the time in seconds.
+        clock_name: What it measures, in words.
+    """
+
+    sampler: Sampler
+    tokenizer: PreTrainedTokenizerBase
+    max_prompt_length: int
+    about: str
+    clock: Callable[[], float] = time.perf_counter
+    clock_name: str = "wall"
+
+
 @dataclass(slots=True)
 class RecordingSampler:
     """Passes prompts on to a sampler, and remembers them and the time that it took.
 
     Attributes:
-        sampler: The backend.
-        batches: The prompts of every call.
+        sampler: The backend's.
+        clock: Returns the time in seconds.
+        calls: The prompts of every call.
         replies: How many completions came back.
         tokens: Their tokens.
-        seconds: The time in the backend.
+        seconds: The time in the sampler.
     """
 
     sampler: Sampler
-    batches: list[list[Sequence[int]]] = field(default_factory=list)
+    clock: Callable[[], float]
+    calls: list[Sequence[Sequence[int]]] = field(default_factory=list)
     replies: int = 0
     tokens: int = 0
     seconds: float = 0.0
 
     def sample(self, prompts: Sequence[Sequence[int]]) -> list[Sample]:
         """Returns one completion a prompt."""
-        start_s = time.perf_counter()
+        start_s = self.clock()
         samples = self.sampler.sample(prompts)
-        self.seconds += time.perf_counter() - start_s
-        self.batches.append(list(prompts))
+        self.seconds += self.clock() - start_s
+        self.calls.append(prompts)
         self.replies += len(samples)
         self.tokens += sum(len(sample.token_ids) for sample in samples)
         return samples
@@ -153,17 +184,19 @@ class TimedEncoder:
 
     Attributes:
         encoder: The encoder.
+        clock: Returns the time in seconds.
         seconds: The time so far.
     """
 
     encoder: PromptEncoder
+    clock: Callable[[], float]
     seconds: float = 0.0
 
     def encode(self, view: View) -> list[int]:
         """Returns the token ids of the prompt for `view`."""
-        start_s = time.perf_counter()
+        start_s = self.clock()
         ids = self.encoder.encode(view)
-        self.seconds += time.perf_counter() - start_s
+        self.seconds += self.clock() - start_s
         return ids
 
 
@@ -173,10 +206,12 @@ class TimedAgent:
 
     Attributes:
         agent: The agent.
+        clock: Returns the time in seconds.
         seconds: The time so far.
     """
 
     agent: ModelAgent
+    clock: Callable[[], float]
     seconds: float = 0.0
 
     @property
@@ -186,98 +221,85 @@ class TimedAgent:
 
     def act(self, views: Sequence[View]) -> list[str]:
         """Returns one reply a view."""
-        start_s = time.perf_counter()
+        start_s = self.clock()
         replies = self.agent.act(views)
-        self.seconds += time.perf_counter() - start_s
+        self.seconds += self.clock() - start_s
         return replies
-
-
-@dataclass(frozen=True, slots=True)
-class Backend:
-    """A loaded model.
-
-    Attributes:
-        sampler: What generates.
-        tokenizer: Its tokenizer.
-        max_prompt_length: The longest prompt, in tokens.
-        about: What it is, in words.
-    """
-
-    sampler: Sampler
-    tokenizer: PreTrainedTokenizerBase
-    max_prompt_length: int
-    about: str
 
 
 class Bench:
     """A model and the games that it plays, as the trainer would play them."""
 
     def __init__(self, backend: Backend, options: argparse.Namespace) -> None:
-        """Sets who plays what, and how many games run at once."""
+        """Sets who plays what, and how many games and prompts run at once."""
         self._backend = backend
         self._games: list[str] = options.games
         self._concurrency: int = options.concurrency
+        self._batch_size: int = options.batch_size
         self._seed: int = options.seed
         self._games_started = 0
 
     def round(self, *, num_games: int, num_single_games: int) -> Round:
         """Returns the measurements of one round; every round plays other games."""
         work: dict[str, Work] = {}
-        work[SELF_PLAY], profile, turns, faults, batches = self._self_play(num_games, self._concurrency)
-        prompts = [prompt for batch in batches for prompt in batch]
-        full = [prompts[start : start + self._concurrency] for start in range(0, len(prompts), self._concurrency)]
-        work[FULL_BATCHES] = self._bare(full)
-        work[SAME_BATCHES] = self._bare(batches)
+        work[SELF_PLAY], profile, episodes, calls = self._self_play(num_games, self._concurrency)
+        prompts = [prompt for call in calls for prompt in call]
+        size = min(self._batch_size, max(map(len, calls)))
+        work[SORTED_BATCHES] = self._bare([prompts])
+        work[FULL_BATCHES] = self._bare([prompts[start : start + size] for start in range(0, len(prompts), size)])
+        work[SAME_CALLS] = self._bare(calls)
         work[ONE_AT_A_TIME] = self._self_play(num_single_games, 1)[0]
+        turns = sum(len(episode.turns) for episode in episodes)
+        faults = sum(episode.outcome.fault is not None for episode in episodes)
         return Round(work, profile, num_games, turns, faults)
 
-    def _self_play(self, num_games: int, concurrency: int) -> tuple[Work, Profile, int, int, list[list[Sequence[int]]]]:
+    def _self_play(
+        self, num_games: int, concurrency: int
+    ) -> tuple[Work, Profile, list[Episode], list[Sequence[Sequence[int]]]]:
+        """Returns what was generated, where the time went, the games, and the prompts of every call."""
         from spiral_trl.collector import collect
 
-        recorder = RecordingSampler(self._backend.sampler)
-        agent, timed = self._agent(recorder)
-        start_s, start_cpu_s = time.perf_counter(), time.process_time()
+        recorder, encoder, agent = self._timed_agent()
+        clock = self._backend.clock
+        start_s = clock()
         episodes = collect(
             self._games,
-            (timed, timed),
+            (agent, agent),
             first_game=self._games_started,
             num_games=num_games,
             seed=self._seed,
             concurrency=concurrency,
         )
-        seconds, cpu_seconds = time.perf_counter() - start_s, time.process_time() - start_cpu_s
+        seconds = clock() - start_s
         self._games_started += num_games
-        encoding = agent.seconds
-        decoding = timed.seconds - recorder.seconds - encoding
-        profile = Profile(recorder.seconds, encoding, decoding, seconds - timed.seconds)
-        work = Work(len(recorder.batches), recorder.replies, recorder.tokens, seconds, cpu_seconds)
-        turns = sum(len(episode.turns) for episode in episodes)
-        faults = sum(episode.outcome.fault is not None for episode in episodes)
-        return work, profile, turns, faults, recorder.batches
+        decoding = agent.seconds - recorder.seconds - encoder.seconds
+        profile = Profile(recorder.seconds, encoder.seconds, decoding, seconds - agent.seconds)
+        work = Work(len(recorder.calls), recorder.replies, recorder.tokens, seconds)
+        return work, profile, episodes, recorder.calls
 
-    def _agent(self, sampler: Sampler) -> tuple[TimedEncoder, TimedAgent]:
-        """Returns what the trainer plays with, taking its time."""
+    def _timed_agent(self) -> tuple[RecordingSampler, TimedEncoder, TimedAgent]:
+        """Returns the agent that the trainer plays with, last, and the parts of it that are timed."""
         from spiral_envs.prompts import find_style
         from spiral_trl.sampling import ModelAgent, PromptEncoder
 
-        is_chat = bool(self._backend.tokenizer.chat_template)
+        backend = self._backend
+        is_chat = bool(backend.tokenizer.chat_template)
         style = find_style("boxed_cot" if is_chat else "plain")
-        encoder = TimedEncoder(PromptEncoder(self._backend.tokenizer, style, use_chat_template=is_chat))
+        recorder = RecordingSampler(backend.sampler, backend.clock)
+        encoder = TimedEncoder(PromptEncoder(backend.tokenizer, style, use_chat_template=is_chat), backend.clock)
         agent = ModelAgent(
-            sampler,
+            recorder,
             encoder,  # pyright: ignore[reportArgumentType] - has the one method that an agent needs
-            self._backend.tokenizer,
-            max_prompt_length=self._backend.max_prompt_length,
+            backend.tokenizer,
+            max_prompt_length=backend.max_prompt_length,
         )
-        return encoder, TimedAgent(agent)
+        return recorder, encoder, TimedAgent(agent, backend.clock)
 
-    def _bare(self, batches: Sequence[Sequence[Sequence[int]]]) -> Work:
-        recorder = RecordingSampler(self._backend.sampler)
-        start_s, start_cpu_s = time.perf_counter(), time.process_time()
-        for batch in batches:
-            recorder.sample(batch)
-        seconds, cpu_seconds = time.perf_counter() - start_s, time.process_time() - start_cpu_s
-        return Work(len(batches), recorder.replies, recorder.tokens, seconds, cpu_seconds)
+    def _bare(self, calls: Sequence[Sequence[Sequence[int]]]) -> Work:
+        recorder = RecordingSampler(self._backend.sampler, self._backend.clock)
+        for prompts in calls:
+            recorder.sample(prompts)
+        return Work(len(calls), recorder.replies, recorder.tokens, recorder.seconds)
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -289,11 +311,12 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--model", default=EMBEDDED, help=model_help)
     parser.add_argument("--backend", choices=("transformers", "vllm"), default="transformers", help="(transformers)")
     parser.add_argument("--games", nargs="+", default=list(GAMES), metavar="GAME", help="(those of quickstart)")
-    parser.add_argument("--num_games", type=int, default=768, help="games of self-play in a round (768)")
-    parser.add_argument("--num_single_games", type=int, default=24, help="games one at a time in a round (24)")
-    parser.add_argument("--concurrency", type=int, default=128, help="games in progress; the largest bare batch (128)")
+    parser.add_argument("--num_games", type=int, default=1024, help="games of self-play in a round (1024)")
+    parser.add_argument("--num_single_games", type=int, default=16, help="games one at a time in a round (16)")
+    parser.add_argument("--concurrency", type=int, default=512, help="games in progress (512, as in training)")
+    parser.add_argument("--batch_size", type=int, default=64, help="prompts that the backend runs at once (64)")
     parser.add_argument("--max_new_tokens", type=int, default=64, help="longest reply, in tokens (64)")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds (5)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds (3)")
     parser.add_argument("--seed", type=int, default=0, help="of the games and of sampling (0)")
     out_help = f"also write the numbers as JSON ({RESULTS.name} in benchmarks/results, or FILE)"
     parser.add_argument("--out", type=Path, nargs="?", const=RESULTS, metavar="FILE", help=out_help)
@@ -302,38 +325,28 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def run(options: argparse.Namespace) -> int:
     """Measures, prints the table, writes `options.out` and returns the exit status."""
-    for name in ("num_games", "num_single_games", "concurrency", "max_new_tokens", "rounds"):
-        if getattr(options, name) < 1:
+    chosen = vars(options)
+    for name in COUNTS:
+        if chosen[name] < 1:
             print(f"error: --{name} must be at least 1", file=sys.stderr)
             return 2
     try:
-        from transformers import set_seed
-
-        from spiral_envs.registry import find_game
+        backend = load_backend(options)
     except ModuleNotFoundError as error:
         print(f"error: {error.name} is not installed: run pip install 'spiral-selfplay[train]'", file=sys.stderr)
         return 1
-    try:
-        for game in options.games:
-            find_game(game)
-        with ExitStack() as stack:
-            model = options.model
-            if model == EMBEDDED:
-                model = make_embedded_model(Path(stack.enter_context(tempfile.TemporaryDirectory())), options)
-            backend = load_backend(model, options)
     except (ValueError, OSError, ImportError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
-    set_seed(options.seed)
+    setting = describe_setting(backend, options)
     bench = Bench(backend, options)
-    # The first one fills every cache and is not counted.
-    bench.round(num_games=2 * options.concurrency, num_single_games=1)
+    show_progress("a short round that is not counted")
+    bench.round(num_games=options.batch_size, num_single_games=1)
     rounds: list[Round] = []
     for index in range(options.rounds):
         show_progress(f"round {index + 1} of {options.rounds}")
         rounds.append(bench.round(num_games=options.num_games, num_single_games=options.num_single_games))
     show_progress("")
-    setting = describe_setting(backend, options)
     print_report(rounds, setting)
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -341,6 +354,29 @@ def run(options: argparse.Namespace) -> int:
         options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         print(f"wrote {options.out}")
     return 0
+
+
+def load_backend(options: argparse.Namespace) -> Backend:
+    """Returns the backend that `options` name, with the model loaded.
+
+    Raises:
+        ModuleNotFoundError: The packages of the extra `train` are not installed.
+        MissingExtraError: vLLM is not installed.
+        OSError: There is no such model.
+        ValueError: There is no such game, or the embedded model cannot play it.
+    """
+    from transformers import set_seed
+
+    from spiral_envs.registry import find_game
+
+    for game in options.games:
+        find_game(game)
+    set_seed(options.seed)
+    with ExitStack() as stack:
+        model = options.model
+        if model == EMBEDDED:
+            model = make_embedded_model(Path(stack.enter_context(tempfile.TemporaryDirectory())), options)
+        return load_vllm(model, options) if options.backend == "vllm" else load_transformers(model, options)
 
 
 def make_embedded_model(folder: Path, options: argparse.Namespace) -> str:
@@ -355,57 +391,54 @@ def make_embedded_model(folder: Path, options: argparse.Namespace) -> str:
         seed=options.seed,
         on_step=lambda step, loss: show_progress(f"warm-up: step {step} of {settings.steps}, loss {loss:.2f}"),
     )
-    show_progress("")
     return str(folder / "model")
 
 
-def load_backend(model: str, options: argparse.Namespace) -> Backend:
-    """Returns the backend that `options` name, with `model` loaded.
-
-    Raises:
-        OSError: There is no such model.
-        MissingExtraError: vLLM is not installed.
-    """
+def load_transformers(model: str, options: argparse.Namespace) -> Backend:
+    """Returns `model` with the sampler that evaluations use, on the GPU if there is one."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
-    if options.backend == "vllm":
-        return load_vllm(model, tokenizer, options)
     from spiral_trl.sampling import GenerateSampler
 
-    loaded = AutoModelForCausalLM.from_pretrained(model)
+    tokenizer: Any = AutoTokenizer.from_pretrained(model, padding_side="left")
+    loaded: Any = AutoModelForCausalLM.from_pretrained(model)
     loaded.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-    context = int(loaded.config.get_text_config().max_position_embeddings)
+    is_one_thread = loaded.device.type == "cpu" and torch.get_num_threads() == 1
     return Backend(
-        GenerateSampler(loaded, tokenizer, max_new_tokens=options.max_new_tokens, batch_size=options.concurrency),
+        GenerateSampler(loaded, tokenizer, max_new_tokens=options.max_new_tokens, batch_size=options.batch_size),
         tokenizer,
-        max_prompt_length=context - options.max_new_tokens,
+        max_prompt_length=loaded.config.get_text_config().max_position_embeddings - options.max_new_tokens,
         about=f"{type(loaded).__name__}, {loaded.num_parameters():,} parameters, {loaded.dtype}, {loaded.device}",
+        clock=time.process_time if is_one_thread else time.perf_counter,
+        clock_name="CPU time" if is_one_thread else "wall",
     )
 
 
-def load_vllm(model: str, tokenizer: PreTrainedTokenizerBase, options: argparse.Namespace) -> Backend:
-    """Returns a vLLM engine with `model` loaded.
+def load_vllm(model: str, options: argparse.Namespace) -> Backend:
+    """Returns a vLLM engine with `model` loaded, which runs at most `batch_size` prompts at once.
 
     Raises:
         MissingExtraError: vLLM is not installed.
     """
+    from transformers import AutoTokenizer
+
     from spiral_envs.errors import MissingExtraError
     from spiral_trl.agents import _VllmSampler
 
     try:
-        from vllm import LLM, SamplingParams  # pyright: ignore[reportMissingImports]
+        # vLLM is optional.
+        vllm: Any = import_module("vllm")
     except ImportError as error:
         raise MissingExtraError("--backend vllm", "vllm") from error
-    engine = LLM(model, seed=options.seed, max_num_seqs=options.concurrency)
-    context = int(engine.llm_engine.model_config.max_model_len)
-    parameters = SamplingParams(temperature=1.0, max_tokens=options.max_new_tokens, logprobs=0)
+    engine = vllm.LLM(model, seed=options.seed, max_num_seqs=options.batch_size)
+    settings = engine.llm_engine.model_config
+    parameters = vllm.SamplingParams(temperature=1.0, max_tokens=options.max_new_tokens, logprobs=0)
     return Backend(
         _VllmSampler(engine, parameters),
-        tokenizer,
-        max_prompt_length=context - options.max_new_tokens,
-        about=f"vLLM {version('vllm')}, {engine.llm_engine.model_config.dtype}",
+        AutoTokenizer.from_pretrained(model),
+        max_prompt_length=settings.max_model_len - options.max_new_tokens,
+        about=f"vLLM {version('vllm')}, {settings.dtype}",
     )
 
 
@@ -419,13 +452,14 @@ def describe_setting(backend: Backend, options: argparse.Namespace) -> dict[str,
     """Returns what one has to know in order to repeat the measurement."""
     import torch
 
-    names = ("model", "backend", "num_games", "num_single_games", "concurrency", "max_new_tokens", "rounds", "seed")
-    chosen = " ".join(f"--{name} {getattr(options, name)}" for name in names)
+    chosen = vars(options)
+    words = " ".join(f"--{name} {chosen[name]}" for name in ("model", "backend", *COUNTS, "seed"))
     return {
-        "command": f"python benchmarks/throughput.py rollout {chosen}",
+        "command": f"python benchmarks/throughput.py rollout {words}",
         "games": ", ".join(options.games),
         "model": backend.about,
         "threads": str(torch.get_num_threads()),
+        "clock": backend.clock_name,
         "code": code_version(),
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -434,42 +468,35 @@ def describe_setting(backend: Backend, options: argparse.Namespace) -> dict[str,
 
 
 def print_report(rounds: Sequence[Round], setting: dict[str, str]) -> None:
-    """Prints the numbers as tables in Markdown, then the aims."""
+    """Prints the numbers as a table in Markdown, then the aims."""
     from rich.box import MARKDOWN
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=132, highlight=False)
     table = Table(box=MARKDOWN)
     table.add_column("what generates", no_wrap=True)
-    for heading in (
-        "replies",
-        "replies a batch",
-        "tokens",
-        "tokens a reply",
-        "tokens/s",
-        "self-play is … times as fast",
-    ):
+    for heading in ("replies", "a call", "tokens", "a reply", "tokens/s", "self-play is … times as fast"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name in rounds[0].work:
         done = [each.work[name] for each in rounds]
         replies, tokens = sum(work.replies for work in done), sum(work.tokens for work in done)
         ratios = "" if name == SELF_PLAY else show_range([each.ratio(name) for each in rounds], "{:.2f}")
         speeds = show_range([work.tokens_per_s for work in done], "{:,.0f}")
-        size = replies / sum(work.batches for work in done)
-        table.add_row(name, f"{replies:,}", f"{size:.1f}", f"{tokens:,}", f"{tokens / replies:.1f}", speeds, ratios)
-    console.print(table)
+        size = replies / sum(work.calls for work in done)
+        table.add_row(name, f"{replies:,}", f"{size:,.0f}", f"{tokens:,}", f"{tokens / replies:.1f}", speeds, ratios)
+    # Wide enough for every column, so that the table can be copied whatever the width of the terminal.
+    Console(width=140, highlight=False).print(table)
     print("Replies and tokens are those of all rounds; speeds and ratios the median and the range of the rounds.")
     print(profile_line(rounds))
     for name, aim in AIMS.items():
         reached = median(each.ratio(name) for each in rounds)
         verdict = "reached" if reached >= aim else "missed"
-        print(f"Aim: self-play at {aim:g} times the speed of {name}; it has {reached:.2f}: {verdict}.")
+        print(f"Aim: self-play at {aim:g} times the speed of {name!r}; it has {reached:.2f}: {verdict}.")
     print("; ".join(f"{name}: {value}" for name, value in setting.items()))
 
 
 def profile_line(rounds: Sequence[Round]) -> str:
-    """Returns a sentence on where the time of self-play went and what was played."""
+    """Returns a sentence on where the time of self-play went, and one on what was played."""
     parts = {
         "generating": [each.profile.generating for each in rounds],
         "prompts to tokens": [each.profile.encoding for each in rounds],

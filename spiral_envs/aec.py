@@ -23,7 +23,7 @@ from pettingzoo.utils.env import AECEnv, ParallelEnv  # pyright: ignore[reportMi
 from pettingzoo.utils.wrappers import OrderEnforcingWrapper  # pyright: ignore[reportMissingTypeStubs]
 
 from spiral_envs.errors import UnknownNameError
-from spiral_envs.game import GameSpec
+from spiral_envs.game import GameSpec, Player
 from spiral_envs.match import GameMatch, InvalidMove, Match
 from spiral_envs.registry import find_game
 from spiral_envs.spaces import OBSERVATIONS, MoveText, PlainText
@@ -102,10 +102,9 @@ class TextAECEnv(AECEnv[str, str, str | None]):
             seed = int(seed)
             self._stream_seed, self._stream = seed, None
         self._match = self._start_match(seed)
-        self._waiting: dict[str, dict[str, Any]] = {
-            agent: {"legal_moves": (), "role": role, "seat": seat, "turn": 0}
-            for (agent, seat), role in zip(self._seats.items(), self._match.roles, strict=True)
-        }
+        self._places = tuple(
+            zip(self.possible_agents, self._seats.values(), self._match.roles, self._moves.values(), strict=True)
+        )
         self.agents = self.possible_agents.copy()
         self.rewards = dict.fromkeys(self.agents, 0.0)
         self._cumulative_rewards = dict.fromkeys(self.agents, 0.0)
@@ -121,7 +120,7 @@ class TextAECEnv(AECEnv[str, str, str | None]):
         """
         match = self._match
         if match.seat_to_move is None:
-            self._was_dead_step(action)
+            self._leave(action)
             return
         if not isinstance(action, str):
             raise TypeError(f"action of {self.agent_selection} is {action!r}: expected a text such as '[move]'")
@@ -156,26 +155,24 @@ class TextAECEnv(AECEnv[str, str, str | None]):
             self._end()
         else:
             view = match.view(mover)
-            self._tell(view.turn)
-            self.agent_selection = agent = self.possible_agents[mover]
-            self.infos[agent]["legal_moves"] = view.legal_moves
-            self._moves[agent].legal_moves = view.legal_moves or ()
+            self._tell(mover, view.legal_moves, view.turn)
+            self.agent_selection = self.possible_agents[mover]
             self._observation = Observation(view.text)
         if self.render_mode == "human":
             self.render()
 
-    def _tell(self, turn: int) -> None:
-        """Gives every agent a new info, as for one that is not to move."""
+    def _tell(self, mover: Player | None, legal_moves: tuple[str, ...] | None, turn: int) -> None:
+        """Gives every agent a new info, and the legal moves to the one whose seat is to move."""
         self.infos = infos = {}
-        for agent, waiting in self._waiting.items():
-            infos[agent] = info = waiting.copy()
-            info["turn"] = turn
-            self._moves[agent].legal_moves = ()
+        for agent, seat, role, space in self._places:
+            legal = legal_moves if seat == mover else ()
+            infos[agent] = {"legal_moves": legal, "role": role, "seat": seat, "turn": turn}
+            space.legal_moves = legal or ()
 
     def _end(self) -> None:
         outcome = self._match.outcome
         assert outcome is not None, "no seat is to move"
-        self._tell(len(self._match.turns))
+        self._tell(None, (), len(self._match.turns))
         for info in self.infos.values():
             info["outcome"] = outcome
         self.rewards = dict(zip(self.possible_agents, outcome.returns, strict=True))
@@ -183,6 +180,18 @@ class TextAECEnv(AECEnv[str, str, str | None]):
         self.terminations = dict.fromkeys(self.possible_agents, True)
         self.agent_selection = self.possible_agents[0]
         self._observation = None
+
+    def _leave(self, action: str | None) -> None:
+        """Takes the selected agent out after the end, like PettingZoo's `_was_dead_step`, which takes longer."""
+        if action is not None:
+            raise ValueError("when an agent is dead, the only valid action is None")
+        agent = self.agent_selection
+        self.agents.remove(agent)
+        for by_agent in (self.terminations, self.truncations, self._cumulative_rewards, self.infos):
+            del by_agent[agent]
+        self.rewards = dict.fromkeys(self.agents, 0.0)
+        if self.agents:
+            self.agent_selection = self.agents[0]
 
 
 @dataclass(frozen=True)

@@ -15,28 +15,27 @@ _GAMMA: Final = 0x9E3779B97F4A7C15
 """2^64 over the golden ratio: how far apart the numbers are before they are mixed."""
 
 
-def fold_seed(seed: int) -> int:
-    """Returns the 64 bits from which the stream of `seed` starts: a seed below 2^64 itself, of a larger one a digest.
+def uniform(seed: int, index: int) -> float:
+    """Returns the number at `index`, from 0, of the stream of `seed`: from 0 up to but not including 1, in 53 bits.
 
-    Raises:
-        ValueError: `seed` is negative.
+    Args:
+        seed: An integer from 0 of any size, of which SplitMix64 takes 64 bits: one below 2^64 as it is.
+        index: How many numbers of the stream come before.
     """
-    if seed < 0:
-        raise ValueError(f"seed is {seed}: expected an integer from 0")
-    while seed > _MASK:
-        # Mixed before it is added, so that no sum or difference of words brings two seeds together.
-        seed = (seed >> 64) ^ bits64(seed & _MASK, 0)
-    return seed
+    return (bits64(seed if seed <= _MASK else _fold(seed), index) >> 11) * 2.0**-53
 
 
-def bits64(start: int, index: int) -> int:
-    """Returns the number at `index`, from 0, of the stream that starts from the 64 bits `start`, as 64 bits."""
-    mixed = (start + (index + 1) * _GAMMA) & _MASK
+def bits64(seed: int, index: int) -> int:
+    """Returns the number at `index` of SplitMix64 with `seed` below 2^64, as 64 bits."""
+    mixed = (seed + (index + 1) * _GAMMA) & _MASK
     mixed = ((mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9) & _MASK
     mixed = ((mixed ^ mixed >> 27) * 0x94D049BB133111EB) & _MASK
     return mixed ^ mixed >> 31
 
 
-def uniform(start: int, index: int) -> float:
-    """Returns the same number as a float from 0 up to but not including 1, of which 53 bits are random."""
-    return (bits64(start, index) >> 11) * 2.0**-53
+def _fold(seed: int) -> int:
+    """Returns 64 bits for a larger seed, word by word."""
+    while seed > _MASK:
+        # Mixed before it is added, so that no sum or difference of words brings two seeds together.
+        seed = (seed >> 64) ^ bits64(seed & _MASK, 0)
+    return seed

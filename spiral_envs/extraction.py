@@ -1,8 +1,8 @@
-"""Reading a model's reply: one policy, used in training and evaluation alike.
+r"""Reading a model's reply: one policy, used in training and evaluation alike.
 
 1. Reasoning is dropped: every closed `<think>…</think>` block, and everything before the first `</think>`
    when its opening tag is missing (chat templates that open the block in the prompt).
-2. The last `\\boxed{…}` is the answer. An answer box that is never closed is malformed; no earlier box stands in for it.
+2. The last `\boxed{…}` is the answer. A box that is never closed is malformed; no earlier box stands in for it.
 3. Without any box, the last bracketed token `[…]` that is the game's move syntax is the answer.
 4. Otherwise the reply is malformed.
 
@@ -62,7 +62,7 @@ def extract(reply: str, is_move_syntax: Callable[[str], bool]) -> Extraction:
         reply: Any text of any length.
         is_move_syntax: Says whether a bracketed token such as `[4]` is a move of the game in some position.
     """
-    text = drop_reasoning(reply)
+    text = drop_reasoning(reply) if _CLOSE_THINK in reply else reply
     start = text.rfind(_BOX)
     if start >= 0:
         return _read_box(text, start + len(_BOX))

@@ -21,6 +21,15 @@ TERMINAL: Final[Player] = -2
 StateT = TypeVar("StateT")
 MoveT = TypeVar("MoveT")
 StateT_contra = TypeVar("StateT_contra", contravariant=True)
+_TupleT = TypeVar("_TupleT", bound=tuple[Any, ...])
+
+
+class _NewTuple(Protocol):
+    def __call__(self, kind: type[_TupleT], fields: tuple[Any, ...], /) -> _TupleT: ...
+
+
+new_tuple: Final[_NewTuple] = tuple.__new__  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+"""Builds a named tuple from all its fields, in a third of its constructor's time: for what is built every turn."""
 
 
 class Game(Protocol[StateT, MoveT]):
@@ -151,7 +160,7 @@ class GameSpec:
         return self
 
     def known_to(self, seat: Player, state: Any) -> Any:
-        """Returns what `seat` knows of `state` as a value: the state itself with perfect information; None if unsaid."""
+        """Returns what `seat` knows of `state` as a value: all of it with perfect information; None if unsaid."""
         if self.perfect_information:
             return state
         return None if self.knowledge is None else self.knowledge(state, seat)

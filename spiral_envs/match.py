@@ -8,10 +8,10 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, Protocol, Self, SupportsIndex
 
-from spiral_envs.chance import fold_seed, uniform
+from spiral_envs.chance import uniform
 from spiral_envs.errors import IllegalMoveError, MalformedMoveError, MoveError, UnknownNameError
 from spiral_envs.extraction import Rule, extract
-from spiral_envs.game import CHANCE, TERMINAL, GameSpec, Player
+from spiral_envs.game import CHANCE, TERMINAL, GameSpec, Player, new_tuple
 
 _MAX_CACHED_TABLES: Final = 1024
 
@@ -194,7 +194,7 @@ class Match(Protocol):
 
 def make_view(spec: GameSpec, state: Any, seat: Player, *, turn: int) -> View:
     """Returns what `seat` is shown of `state` after `turn` turns, as a match would show it."""
-    legal = _texts_of(spec).legal(state).texts if spec.game.to_move(state) == seat else ()
+    legal = _move_texts(spec).of(state).texts if spec.game.to_move(state) == seat else ()
     return _view(spec, state, seat, spec.codec.observe(state, seat), legal, turn)
 
 
@@ -208,11 +208,10 @@ class GameMatch:
     __slots__ = (
         "_draws",
         "_legal",
+        "_move_texts",
         "_observation",
         "_policy",
-        "_start",
         "_state",
-        "_texts",
         "_turns",
         "outcome",
         "seat_to_move",
@@ -240,10 +239,11 @@ class GameMatch:
         self.outcome: Outcome | None = None
         self.seat_to_move: Player | None = None
         self._policy = policy
-        self._start = fold_seed(self.seed)
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}: expected an integer from 0")
         self._draws = 0
         self._turns: list[Turn] = []
-        self._texts = _texts_of(spec)
+        self._move_texts = _move_texts(spec)
         self._settle(spec.game.initial_state())
 
     def __getstate__(self) -> tuple[Any, ...]:
@@ -254,12 +254,11 @@ class GameMatch:
     def __setstate__(self, kept: tuple[Any, ...]) -> None:
         """Restores what `__getstate__` returned."""
         self.spec, self.seed, self.outcome, self.seat_to_move, self._policy, self._draws, turns, self._state = kept
-        self._start = fold_seed(self.seed)
         self._turns = list(turns)
-        self._texts = _texts_of(self.spec)
+        self._move_texts = _move_texts(self.spec)
         self._legal, self._observation = _NO_MOVES, ""
         if self.seat_to_move is not None:
-            self._legal = self._texts.legal(self._state)
+            self._legal = self._move_texts.of(self._state)
             self._observation = self.spec.codec.observe(self._state, self.seat_to_move)
 
     @property
@@ -306,17 +305,19 @@ class GameMatch:
         if isinstance(response, Reply) and response.fault is not None:
             self._charge(response, Rule.NONE, response.fault, _FAULT_REASONS[response.fault])
             return
-        move = self._legal.by_text.get(response)
+        legal = self._legal
+        # A longer reply is no move's own text, and looking it up would mean to hash it.
+        move = legal.by_text.get(response) if len(response) <= legal.max_chars else None
         if move is None:
             self._read(response)
         else:
-            self._play(response, move, response, Rule.OWN_TEXT)
+            self._play(response, move, response, _OWN_TEXT)
 
     def _read(self, response: str) -> None:
         """Plays the move that stands somewhere in `response`, or charges the fault."""
         by_text = self._legal.by_text
         stripped = response.strip()
-        own = None if stripped is response else by_text.get(stripped)
+        own = by_text.get(stripped) if len(stripped) <= self._legal.max_chars else None
         if own is not None:
             self._play(response, own, stripped, Rule.OWN_TEXT)
             return
@@ -347,10 +348,12 @@ class GameMatch:
             return True
         return True
 
-    def _play(self, response: str, move: Any, text: str, rule: Rule, fault: Fault | None = None, reason: str = "") -> None:
+    def _play(
+        self, response: str, move: Any, text: str, rule: Rule, fault: Fault | None = None, reason: str = ""
+    ) -> None:
         seat = self.seat_to_move
         assert seat is not None, "checked by submit"
-        turn = Turn(seat, self._observation, response, text, rule, fault, reason)
+        turn = new_tuple(Turn, (seat, self._observation, response, text, rule, fault, reason, True))
         self._settle(self.spec.game.next_state(self._state, move))
         self._turns.append(turn)
 
@@ -359,7 +362,7 @@ class GameMatch:
         assert offender is not None, "checked by submit"
         if self._policy is InvalidMove.RANDOM:
             legal = self._legal
-            index = int(uniform(self._start, self._draws) * len(legal.moves))
+            index = int(uniform(self.seed, self._draws) * len(legal.moves))
             self._draws += 1
             self._play(response, legal.moves[index], legal.texts[index], rule, fault, reason)
             return
@@ -377,84 +380,82 @@ class GameMatch:
 
         Everything is computed before anything changes, so that an error of the game leaves the match as it was.
         """
-        game, draws = self.spec.game, self._draws
+        spec, draws = self.spec, self._draws
+        game = spec.game
         player = game.to_move(state)
         while player == CHANCE:
-            move = _pick(game.chance_outcomes(state), uniform(self._start, draws))
+            state = game.next_state(state, _pick(game.chance_outcomes(state), uniform(self.seed, draws)))
             draws += 1
-            state = game.next_state(state, move)
             player = game.to_move(state)
         if player == TERMINAL:
             self.outcome = _finished(game.returns(state))
             self.seat_to_move, self._legal, self._observation = None, _NO_MOVES, ""
         else:
-            legal, observation = self._texts.legal(state), self.spec.codec.observe(state, player)
+            legal, observation = self._move_texts.of(state), spec.codec.observe(state, player)
             self.seat_to_move, self._legal, self._observation = player, legal, observation
         self._state, self._draws = state, draws
 
 
 class _Moves(NamedTuple):
-    """The legal moves of a position with their texts; `moves` is kept so that its id stays taken."""
+    """The legal moves of a position.
+
+    Attributes:
+        moves: The moves, kept so that the id of the tuple stays taken.
+        texts: Their texts.
+        by_text: The moves by their texts.
+        max_chars: The length of the longest text.
+    """
 
     moves: tuple[Any, ...]
     texts: tuple[str, ...]
     by_text: dict[str, Any]
+    max_chars: int
 
 
-class _Texts:
-    """The texts of a game that all its matches share.
+class _MoveTexts:
+    """The texts of a game's moves, which all its matches share.
 
-    Attributes:
-        rules: By seat.
-        openings: By seat, the part of a view's text before the observation.
+    They are remembered by the identity of the tuple of legal moves: a game that returns the same tuple for the same
+    position pays for its texts once.
     """
 
-    __slots__ = ("_moves", "_spec", "openings", "rules")
+    __slots__ = ("_known", "_spec")
 
     def __init__(self, spec: GameSpec) -> None:
-        """Reads the rules."""
-        self.rules = tuple(map(spec.codec.rules, range(spec.game.num_players)))
-        self.openings = tuple(f"{rules}\n\n" for rules in self.rules)
+        """Remembers nothing yet."""
         self._spec = spec
-        self._moves: dict[int, _Moves] = {}
+        self._known: dict[int, _Moves] = {}
 
-    def legal(self, state: Any) -> _Moves:
-        """Returns the legal moves of `state`.
-
-        They are remembered by the identity of the tuple of moves: a game that returns the same tuple for the same
-        position pays for its texts once.
-        """
+    def of(self, state: Any) -> _Moves:
+        """Returns the legal moves of `state`."""
         moves = self._spec.game.legal_moves(state)
-        known = self._moves.get(id(moves))
-        if known is None:
+        found = self._known.get(id(moves))
+        if found is None:
             texts = tuple(map(self._spec.codec.format_move, moves))
-            known = _Moves(moves, texts, dict(zip(texts, moves, strict=True)))
-            if len(self._moves) >= _MAX_CACHED_TABLES:
-                self._moves.clear()
-            self._moves[id(moves)] = known
-        return known
+            found = _Moves(moves, texts, dict(zip(texts, moves, strict=True)), max(map(len, texts), default=0))
+            if len(self._known) >= _MAX_CACHED_TABLES:
+                self._known.clear()
+            self._known[id(moves)] = found
+        return found
 
 
 @lru_cache(maxsize=256)
-def _texts_of(spec: GameSpec) -> _Texts:
-    return _Texts(spec)
+def _move_texts(spec: GameSpec) -> _MoveTexts:
+    return _MoveTexts(spec)
 
 
-def _view(
-    spec: GameSpec, state: Any, seat: Player, observation: str, legal_moves: tuple[str, ...], turn: int
-) -> View:
-    texts = _texts_of(spec)
-    return View(
-        texts.openings[seat] + observation,
-        spec.roles[seat],
-        seat,
-        legal_moves,
-        turn,
-        texts.rules[seat],
-        observation,
-        spec.label,
-        spec.known_to(seat, state),
-    )
+@lru_cache(maxsize=1024)
+def _rules(spec: GameSpec, seat: Player) -> tuple[str, str]:
+    """Returns the rules, and how the text of a view begins."""
+    rules = spec.codec.rules(seat)
+    return rules, f"{rules}\n\n"
+
+
+def _view(spec: GameSpec, state: Any, seat: Player, observation: str, legal_moves: tuple[str, ...], turn: int) -> View:
+    rules, opening = _rules(spec, seat)
+    known = state if spec.perfect_information else spec.known_to(seat, state)
+    role, label = spec.roles[seat], spec.label
+    return new_tuple(View, (opening + observation, role, seat, legal_moves, turn, rules, observation, label, known))
 
 
 def _pick(outcomes: tuple[tuple[Any, float], ...], threshold: float) -> Any:
@@ -471,7 +472,10 @@ def _finished(returns: tuple[float, ...]) -> Outcome:
     return Outcome(returns, Termination.FINISHED)
 
 
-_NO_MOVES: Final = _Moves((), (), {})
+# Looking a member up in its enumeration takes as long as building a turn.
+_OWN_TEXT: Final = Rule.OWN_TEXT
+
+_NO_MOVES: Final = _Moves((), (), {}, 0)
 
 _POLICIES: Final = {policy.value: policy for policy in InvalidMove}
 

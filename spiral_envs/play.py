@@ -9,9 +9,7 @@ from spiral_envs.episode import Episode
 from spiral_envs.match import Match, View
 
 
-def play(
-    matches: Iterable[Match], agents_by_seat: Sequence[Agent], *, concurrency: int = 512
-) -> Iterator[Episode]:
+def play(matches: Iterable[Match], agents_by_seat: Sequence[Agent], *, concurrency: int = 512) -> Iterator[Episode]:
     """Yields the record of every match as it finishes.
 
     All agents' turns are served in rounds: an agent is handed every turn that waits for it, in the order in which the
@@ -24,7 +22,7 @@ def play(
         concurrency: The most matches in progress.
 
     Raises:
-        ValueError: A match has another number of seats, or an agent returns another number of replies than it got turns.
+        ValueError: A match has another number of seats, or an agent returns more or fewer replies than it got turns.
     """
     if concurrency < 1:
         raise ValueError(f"concurrency is {concurrency!r}: expected at least 1")
@@ -41,11 +39,14 @@ def play(
                 break
             index, match = following
             if len(match.roles) != len(agents_by_seat):
-                raise ValueError(f"{match.game} has {len(match.roles)} seats, but {len(agents_by_seat)} agents sit down")
+                raise ValueError(
+                    f"{match.game} has {len(match.roles)} seats, but {len(agents_by_seat)} agents sit down"
+                )
             running[index] = match
         for agent in agents:
             _serve(agent, agents_by_seat, running)
-        for index in [index for index, match in running.items() if match.seat_to_move is None]:
+        over = [index for index, match in running.items() if match.seat_to_move is None]
+        for index in over:
             yield Episode.of(running.pop(index), index=index, agents=names)
 
 

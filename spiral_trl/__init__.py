@@ -1,11 +1,10 @@
-"""Self-play on TRL: one model plays every seat of zero-sum games and learns by Role-conditioned Advantage Estimation."""
+"""Self-play on TRL: one model plays every seat of zero-sum games and learns by role-conditioned advantages."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from spiral_envs.errors import MissingExtraError
-
 from spiral_trl.advantages import RoleBaseline
 
 if TYPE_CHECKING:

@@ -3,17 +3,21 @@
 They reach `spiral_envs.make_agent` through the entry-point group `spiral_envs.agents`.
 """
 
+# torch, transformers and TRL are typed in part only.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportPrivateImportUsage=false
+
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, set_seed
+
 from spiral_envs.agents import Agent
 from spiral_envs.errors import MissingExtraError
 from spiral_envs.prompts import find_style
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, set_seed
-
 from spiral_trl.sampling import GenerateSampler, ModelAgent, PromptEncoder, Sample, Sampler
 
 MAX_NEW_TOKENS: Final = 1024
@@ -30,7 +34,7 @@ def make_hf_agent(argument: str, *, seed: int) -> Agent:
     set_seed(seed)
     tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
     model = AutoModelForCausalLM.from_pretrained(path)
-    model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu")).eval()  # pyright: ignore[reportArgumentType] - transformers wraps Module.to
     context = int(model.config.get_text_config().max_position_embeddings)
     max_new_tokens = min(MAX_NEW_TOKENS, context // 2)
     sampler = GenerateSampler(model, tokenizer, max_new_tokens=max_new_tokens)
@@ -46,7 +50,7 @@ def make_vllm_agent(argument: str, *, seed: int) -> Agent:
     """
     path = _required(argument, "vllm")
     try:
-        from vllm import LLM, SamplingParams
+        from vllm import LLM, SamplingParams  # pyright: ignore[reportMissingImports] - optional
     except ImportError as error:
         raise MissingExtraError("a vllm: agent", "vllm") from error
     engine = LLM(path, seed=seed)
@@ -61,7 +65,7 @@ def make_vllm_agent(argument: str, *, seed: int) -> Agent:
 def model_agent(
     sampler: Sampler, tokenizer: PreTrainedTokenizerBase, *, max_prompt_length: int, name: str
 ) -> ModelAgent:
-    """Returns an agent that prompts a chat model in the style `boxed_cot`, and a model without a chat template in `plain`."""
+    """Returns an agent that prompts a chat model in the style `boxed_cot`, one without a chat template in `plain`."""
     is_chat = bool(tokenizer.chat_template)
     encoder = PromptEncoder(tokenizer, find_style("boxed_cot" if is_chat else "plain"), use_chat_template=is_chat)
     return ModelAgent(sampler, encoder, tokenizer, max_prompt_length=max_prompt_length, name=name)

@@ -1,13 +1,17 @@
 """From finished games to the rows of a training batch."""
 
+# torch, transformers and TRL are typed in part only.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportPrivateImportUsage=false
+
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from spiral_envs.episode import Episode
 
+from spiral_envs.episode import Episode
 from spiral_trl.sampling import SampledReply
 
 

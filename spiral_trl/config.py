@@ -1,14 +1,18 @@
-"""The settings of a self-play run: TRL's `GRPOConfig`, with the defaults that self-play needs and a few fields of its own."""
+"""The settings of a self-play run: TRL's `GRPOConfig` with other defaults and a few fields of its own."""
+
+# torch, transformers and TRL are typed in part only.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportPrivateImportUsage=false
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 import torch
-from spiral_envs.prompts import find_style
-from spiral_envs.registry import find_game
 from trl import GRPOConfig
 
+from spiral_envs.prompts import find_style
+from spiral_envs.registry import find_game
 from spiral_trl.advantages import RoleBaseline
 
 
@@ -66,7 +70,7 @@ class SelfPlayConfig(GRPOConfig):
     logging_steps: float = field(default=1, metadata={"help": "Steps between two lines of metrics."})
     save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints that are kept, at least 2."})
     max_steps: int = field(default=400, metadata={"help": "Optimizer steps of the run."})
-    report_to: None | str | list[str] = field(default="none", metadata={"help": "Loggers, beside metrics.jsonl."})
+    report_to: str | list[str] | None = field(default="none", metadata={"help": "Loggers, beside metrics.jsonl."})
     shuffle_dataset: bool | None = field(default=False, metadata={"help": "Unused: there is no dataset."})
 
     def __post_init__(self) -> None:
@@ -88,34 +92,55 @@ class SelfPlayConfig(GRPOConfig):
                 raise ValueError(f"game {game!r} is not a zero-sum game of two: self-play trains on those only")
         find_style(self.prompt_style)
         RoleBaseline(self.baseline_decay, self.baseline_order)
-        for name in ("games_per_batch", "max_prompt_length", "max_concurrent_games", "max_steps", "max_completion_length"):
+        for name in (
+            "games_per_batch",
+            "max_prompt_length",
+            "max_concurrent_games",
+            "max_steps",
+            "max_completion_length",
+        ):
             value = getattr(self, name)  # the message names the field
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value!r}: expected at least 1")
+        self._refuse_ignored_settings()
+        if self.games_per_batch is None:
+            self.surely_fitting_games()
+        steps_per_batch = max(1, self.num_iterations * self.parts_per_batch // self.gradient_accumulation_steps)
+        if self.save_strategy == "steps" and self.save_steps % steps_per_batch:
+            raise ValueError(
+                f"save_steps is {self.save_steps!r}: expected a multiple of {steps_per_batch}, the optimizer steps"
+                " on a batch of games, because a checkpoint within a batch would lose the rest of it"
+            )
+
+    def _refuse_ignored_settings(self) -> None:
+        """Raises ValueError on settings of the base classes that self-play cannot honour."""
         if self.save_total_limit is not None and self.save_total_limit < 2:
             raise ValueError("save_total_limit must be at least 2: a run killed while saving needs the one before")
         if self.vllm_importance_sampling_mode != "token_truncate":
             raise ValueError(
-                f"vllm_importance_sampling_mode {self.vllm_importance_sampling_mode!r} is not supported: use token_truncate"
+                f"vllm_importance_sampling_mode is {self.vllm_importance_sampling_mode!r}: expected token_truncate"
             )
         if self.mask_truncated_completions:
             raise ValueError("mask_truncated_completions is not supported: a truncated reply is a fault to learn from")
         if self.scale_rewards != "none":
             raise ValueError(f"scale_rewards {self.scale_rewards!r} is not supported: advantages are not normalised")
-        if self.games_per_batch is None:
-            self.surely_fitting_games()
-        steps_per_batch = max(1, self.num_iterations * self.steps_per_generation // self.gradient_accumulation_steps)
-        if self.save_strategy == "steps" and self.save_steps % steps_per_batch:
-            raise ValueError(
-                f"save_steps is {self.save_steps!r}: expected a multiple of {steps_per_batch}, the optimizer steps on each"
-                " batch of games, because a checkpoint within a batch would lose the rest of it"
-            )
+
+    @property
+    def parts_per_batch(self) -> int:
+        """The micro-batches that a batch is cut into."""
+        assert self.steps_per_generation is not None, "GRPOConfig sets it"
+        return self.steps_per_generation
 
     @property
     def rows_per_batch(self) -> int:
         """The most turns that a process trains on in a batch."""
-        assert self.steps_per_generation is not None, "GRPOConfig sets it"
-        return self.per_device_train_batch_size * self.steps_per_generation
+        return self.per_device_train_batch_size * self.parts_per_batch
+
+    @property
+    def reply_limit(self) -> int:
+        """The longest reply in tokens."""
+        assert self.max_completion_length is not None, "checked in __post_init__"
+        return self.max_completion_length
 
     def surely_fitting_games(self) -> int:
         """Returns how many games always fit into the rows of a batch, taking the games in turn.
@@ -124,7 +149,7 @@ class SelfPlayConfig(GRPOConfig):
             ValueError: Not even one of each game fits.
         """
         longest = [find_game(game).game.max_plies for game in self.games]
-        rounds, rest = divmod(self.rows_per_batch, sum(longest))
+        rounds = self.rows_per_batch // sum(longest)
         if rounds == 0:
             raise ValueError(
                 f"one game of each needs up to {sum(longest)} rows, a batch has {self.rows_per_batch}:"

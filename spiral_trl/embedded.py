@@ -1,5 +1,9 @@
 """The embedded model: a small Qwen3 with a tokenizer of its own, built on the spot, so that nothing is downloaded."""
 
+# torch, transformers and TRL are typed in part only.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportPrivateImportUsage=false
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -8,6 +12,8 @@ from typing import Final
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from spiral_trl.sampling import token_id
 
 EMBEDDED: Final = "embedded"
 """The model name that asks for the embedded model."""
@@ -48,12 +54,13 @@ def build_tokenizer(texts: Iterable[str], *, vocab_size: int = 1024) -> PreTrain
 
 
 def build_model(
-    tokenizer: PreTrainedTokenizerFast, *, seed: int, hidden_size: int = 128, num_layers: int = 3
+    tokenizer: PreTrainedTokenizerFast, *, seed: int, hidden_size: int = 96, num_layers: int = 3
 ) -> Qwen3ForCausalLM:
     """Returns a randomly initialised model over the tokenizer's vocabulary, in float32.
 
     The global random state of torch is left as it was.
     """
+    end_id, pad_id = token_id(tokenizer, "eos_token"), token_id(tokenizer, "pad_token")
     config = Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=hidden_size,
@@ -65,8 +72,8 @@ def build_model(
         max_position_embeddings=CONTEXT,
         tie_word_embeddings=True,
         bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=end_id,
+        pad_token_id=pad_id,
         initializer_range=0.7 * hidden_size**-0.5,
         dtype=torch.float32,
     )

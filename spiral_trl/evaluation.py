@@ -110,6 +110,8 @@ def evaluate(
                 wins=sum(each > 0 for each in returns),
                 draws=sum(each == 0 for each in returns),
                 losses=sum(each < 0 for each in returns),
-                faults=sum(turn.fault is not None for episode in episodes for turn in episode.turns if turn.seat == seat),
+                faults=sum(
+                    turn.fault is not None for episode in episodes for turn in episode.turns if turn.seat == seat
+                ),
                 mean_return=math.fsum(returns) / len(returns),
             )

@@ -9,7 +9,6 @@ from typing import TypeAlias
 
 from spiral_envs.episode import Episode
 from spiral_envs.match import Fault
-
 from spiral_trl.advantages import RoleBaseline
 from spiral_trl.sampling import SampledReply
 
@@ -21,9 +20,9 @@ def batch_metrics(
 ) -> GameSummary:
     """Returns the figures of a batch, by name.
 
-    Names are `game/figure` and `game/role/figure`: `faults` is faults a game; `faults/REASON` the same by reason; `win`,
-    `draw` and `loss` are shares of the games; `reply_tokens` is the mean length of a reply; `advantage_std` the spread
-    of the advantages over games; `baseline` and `baseline_count` the state after the batch.
+    Names are `game/figure` and `game/role/figure`: `faults` is faults a game; `faults/REASON` the same by reason;
+    `win`, `draw` and `loss` are shares of the games; `reply_tokens` is the mean length of a reply; `advantage_std` the
+    spread of the advantages over games; `baseline` and `baseline_count` the state after the batch.
 
     Args:
         episodes: Finished games.

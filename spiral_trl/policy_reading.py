@@ -1,9 +1,13 @@
 """Reading a model's policy: the probability that it gives to every legal move of a view.
 
-The model's reasoning is sampled up to its answer box, and the moves are scored by their log-probabilities as the content of
-that box; the mean over several samples of the reasoning is an unbiased estimate, exact where the reasoning is always the
-same. What the model puts on anything but legal moves is reported apart, never hidden by normalising.
+The model's reasoning is sampled up to its answer box, and the moves are scored by their log-probabilities as the
+content of that box; the mean over several samples of the reasoning is an unbiased estimate, exact where the reasoning
+is always the same. What the model puts on anything but legal moves is reported apart, never hidden by normalising.
 """
+
+# torch, transformers and TRL are typed in part only.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportPrivateImportUsage=false
 
 from __future__ import annotations
 
@@ -14,10 +18,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import torch
-from spiral_envs.match import View
-from spiral_envs.solve import Exploitability, exploitability, information_sets
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from spiral_envs.match import View
+from spiral_envs.solve import Exploitability, exploitability, information_sets
 from spiral_trl.sampling import PromptEncoder, Sampler
 
 _BOX: Final = "\\boxed"
@@ -124,10 +128,10 @@ def model_exploitability(
 
 
 def _answer_stub(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> tuple[int, ...] | None:
-    """Returns the reply, in the tokens as sampled, up to the token that completes its last box command; None without one."""
+    """Returns the reply, as sampled, up to the token that completes its last box command; None without one."""
 
     def boxes(num_tokens: int) -> int:
-        return tokenizer.decode(token_ids[:num_tokens], skip_special_tokens=True).count(_BOX)
+        return str(tokenizer.decode(list(token_ids[:num_tokens]), skip_special_tokens=True)).count(_BOX)
 
     lengths = range(len(token_ids) + 1)
     last = boxes(len(token_ids))
@@ -162,6 +166,4 @@ def _continuation_probabilities(
     rows = [[*prefix, *ids, *[0] * (width - len(ids))] for ids in continuations]
     logits = model(input_ids=torch.tensor(rows, device=model.device)).logits
     logprobs = logits[:, len(prefix) - 1 : -1].float().log_softmax(-1)
-    return [
-        float(logprobs[row, range(len(ids)), list(ids)].sum().exp()) for row, ids in enumerate(continuations)
-    ]
+    return [float(logprobs[row, range(len(ids)), list(ids)].sum().exp()) for row, ids in enumerate(continuations)]

@@ -1,5 +1,9 @@
 """The terminal view of a run: a bar with the time left and the figures that matter."""
 
+# torch, transformers and TRL are typed in part only.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportPrivateImportUsage=false
+
 from __future__ import annotations
 
 from typing import Any
@@ -31,9 +35,7 @@ class ProgressCallback(TrainerCallback):
         self._progress = make_progress(console)
         self._task = self._progress.add_task("self-play", total=None, figures="")
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Starts the bar at the step from which the run goes on."""
         if state.is_world_process_zero:
             self._progress.update(self._task, total=state.max_steps, completed=state.global_step)
@@ -51,9 +53,7 @@ class ProgressCallback(TrainerCallback):
         if state.is_world_process_zero and logs and "games" in logs:
             self._progress.update(self._task, completed=state.global_step, figures=_figures(logs))
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Ends the bar."""
         self._progress.stop()
 

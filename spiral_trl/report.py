@@ -3,6 +3,10 @@
 Everything is made from the files of the run alone, so that a report can be made anew at any time.
 """
 
+# torch, transformers and TRL are typed in part only.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportPrivateImportUsage=false
+
 from __future__ import annotations
 
 import base64
@@ -57,7 +61,8 @@ class Strength:
     def load(cls, path: Path) -> Strength:
         """Returns what `save` wrote."""
         data = json.loads(path.read_text(encoding="utf-8"))
-        return cls(**{**data, "results": tuple(SeatResult(**result) for result in data["results"])})
+        results = tuple(SeatResult(**result) for result in data["results"])
+        return cls(results, data["nash_conv"], data["other_mass"], data["faults"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,14 @@
 """One run of the training command, from its arguments to its report."""
 
+# torch, transformers and TRL are typed in part only.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportPrivateImportUsage=false
+
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from importlib.resources import files
@@ -13,9 +17,6 @@ from typing import Any, Final
 
 import yaml
 from rich.console import Console
-from spiral_envs.errors import UnknownNameError
-from spiral_envs.prompts import find_style
-from spiral_envs.registry import find_game
 from transformers import (
     AutoTokenizer,
     PreTrainedTokenizerBase,
@@ -28,6 +29,9 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 from trl import ModelConfig, TrlParser, get_peft_config
 
+from spiral_envs.errors import UnknownNameError
+from spiral_envs.prompts import find_style
+from spiral_envs.registry import find_game
 from spiral_trl.config import SelfPlayConfig
 from spiral_trl.embedded import EMBEDDED
 from spiral_trl.progress import ProgressCallback, make_progress
@@ -69,7 +73,7 @@ class RunArguments:
     )
 
 
-_SECTIONS: Final = (RunArguments, SelfPlayConfig, ModelConfig)
+_SECTIONS: Final[tuple[Any, ...]] = (RunArguments, SelfPlayConfig, ModelConfig)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -92,7 +96,7 @@ def run(argv: Sequence[str]) -> int:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             path, padding_side="left", revision=model_args.model_revision, trust_remote_code=args.trust_remote_code
         )
-        args.model_init_kwargs = _model_init_kwargs(model_args) | dict(args.model_init_kwargs or {})
+        args.model_init_kwargs = _model_init_kwargs(model_args, args)
         trainer = SelfPlayTrainer(
             model=path, args=args, processing_class=tokenizer, peft_config=get_peft_config(model_args)
         )
@@ -150,7 +154,7 @@ def parse(argv: Sequence[str]) -> tuple[RunArguments, SelfPlayConfig, ModelConfi
         _check_keys(Path(words[at]), known)
     elif not {"--help", "-h"} & set(words) and "--model_name_or_path" not in words:
         raise ValueError(f"name a config, --config {' or '.join(config_names())}, or a model with --model_name_or_path")
-    parser = TrlParser(_SECTIONS, prog="spiral-train")
+    parser = TrlParser(list(_SECTIONS), prog="spiral-train")
     arguments, args, model_args = parser.parse_args_and_config(args=words)
     return arguments, args, model_args
 
@@ -199,7 +203,7 @@ def _check_keys(path: Path, known: Iterable[str]) -> None:
     except yaml.YAMLError as error:
         raise ValueError(f"cannot read config {path}: {' '.join(str(error).split())}") from error
     if not isinstance(config, dict):
-        raise ValueError(f"config {path} is not a mapping of options to values")
+        raise ValueError(f"config {path} is not a mapping of options to values")  # noqa: TRY004 - the file is at fault
     names = {*known, "env"}
     for key in config:
         if key not in names:
@@ -244,18 +248,23 @@ def _starting_model(
     return str(folder), sentence
 
 
-def _model_init_kwargs(model_args: ModelConfig) -> dict[str, Any]:
-    return {
+def _model_init_kwargs(model_args: ModelConfig, args: SelfPlayConfig) -> dict[str, Any]:
+    """Returns how the model is loaded; what `model_init_kwargs` says wins."""
+    kwargs: dict[str, Any] = {
         "revision": model_args.model_revision,
         "attn_implementation": model_args.attn_implementation,
         "dtype": model_args.dtype,
     }
+    if isinstance(args.model_init_kwargs, dict):
+        kwargs.update(args.model_init_kwargs)
+    return kwargs
 
 
 def _describe(args: SelfPlayConfig) -> str:
     return (
         f"Self-play: {args.max_steps} steps, games {', '.join(dict.fromkeys(args.games))}, learning rate"
-        f" {args.learning_rate:g}, KL weight {args.beta:g}, role baselines with decay {args.baseline_decay:g}, seed {args.seed}."
+        f" {args.learning_rate:g}, KL weight {args.beta:g}, role baselines with decay {args.baseline_decay:g},"
+        f" seed {args.seed}."
     )
 
 
@@ -266,10 +275,10 @@ def _model_under_test(
         tokenizer, find_style(args.prompt_style, hints=args.hints), use_chat_template=args.prompt_style != "plain"
     )
     return ModelUnderTest(
-        trainer.model,
+        trainer.policy,
         tokenizer,
         encoder,
-        max_completion_length=trainer.max_completion_length,
+        max_completion_length=args.reply_limit,
         max_prompt_length=trainer.max_prompt_length,
     )
 
@@ -314,7 +323,7 @@ def _nash_conv_every(steps: int, tested: ModelUnderTest) -> Callable[[int], Mapp
 
 
 @contextmanager
-def _one_line_errors() -> Any:
+def _one_line_errors() -> Generator[None]:
     """Turns errors about what the user gave into `BadInputError`."""
     try:
         yield

@@ -1,14 +1,19 @@
 """Generating replies: the sampler seam, and the agent that plays through it."""
 
+# torch, transformers and TRL are typed in part only.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportPrivateImportUsage=false
+
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, Self
 
 import torch
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
 from spiral_envs.match import Fault, Reply, View
 from spiral_envs.prompts import PromptStyle
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
 class Sample(NamedTuple):
@@ -56,6 +61,20 @@ class SampledReply(Reply):
         return reply
 
 
+def token_id(tokenizer: PreTrainedTokenizerBase, name: str) -> int:
+    """Returns the id of a special token, such as `eos_token`.
+
+    Raises:
+        ValueError: The tokenizer has no such token.
+    """
+    token = tokenizer.special_tokens_map.get(name)
+    if token is None:
+        raise ValueError(f"the tokenizer of {tokenizer.name_or_path!r} has no {name}")
+    index = tokenizer.convert_tokens_to_ids(str(token))
+    assert isinstance(index, int), "one token has one id"
+    return index
+
+
 class PromptEncoder:
     """Turns views into token ids."""
 
@@ -67,7 +86,8 @@ class PromptEncoder:
         """
         if use_chat_template and not tokenizer.chat_template:
             raise ValueError(
-                f"the tokenizer of {tokenizer.name_or_path!r} has no chat template: use a chat model, or --prompt_style plain"
+                f"the tokenizer of {tokenizer.name_or_path!r} has no chat template:"
+                " use a chat model, or --prompt_style plain"
             )
         self._tokenizer = tokenizer
         self._style = style
@@ -79,7 +99,7 @@ class PromptEncoder:
         if self._use_chat_template:
             # The two dataclasses of the same shape differ only in name.
             chat: list[dict[str, str]] = [{"role": each["role"], "content": each["content"]} for each in messages]
-            text = self._tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+            text = str(self._tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False))
         else:
             text = "".join(message["content"] for message in messages)
         # The template writes its own control tokens, and text of the game must never become one.
@@ -105,8 +125,8 @@ class GenerateSampler:
         self._batch_size = batch_size
         end_ids = model.generation_config.eos_token_id
         declared = [end_ids] if isinstance(end_ids, int) else list(end_ids or [])
-        self._end_ids = sorted({*declared, int(tokenizer.eos_token_id)})
-        self._pad_id = int(tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
+        self._end_ids = sorted({*declared, token_id(tokenizer, "eos_token")})
+        self._pad_id = token_id(tokenizer, "eos_token" if tokenizer.pad_token is None else "pad_token")
         self._generation = GenerationConfig(
             max_new_tokens=max_new_tokens,
             do_sample=True,
@@ -130,7 +150,7 @@ class GenerateSampler:
             for row, index in enumerate(chosen):
                 input_ids[row, width - len(prompts[index]) :] = torch.tensor(prompts[index])
                 attention_mask[row, width - len(prompts[index]) :] = 1
-            written = self._model.generate(
+            written: torch.Tensor = self._model.generate(  # pyright: ignore[reportCallIssue] - a mixin adds it
                 input_ids=input_ids.to(self._model.device),
                 attention_mask=attention_mask.to(self._model.device),
                 generation_config=self._generation,
@@ -169,7 +189,8 @@ class ModelAgent:
         answerable = [index for index, prompt in enumerate(prompts) if len(prompt) <= self._max_prompt_length]
         samples = self._sampler.sample([prompts[index] for index in answerable]) if answerable else []
         replies: list[str] = [SampledReply.of("", Fault.PROMPT_TOO_LONG, prompt, None) for prompt in prompts]
-        texts = self._tokenizer.batch_decode([sample.token_ids for sample in samples], skip_special_tokens=True)
+        written = [list(sample.token_ids) for sample in samples]
+        texts = self._tokenizer.batch_decode(written, skip_special_tokens=True)
         for index, sample, text in zip(answerable, samples, texts, strict=True):
             fault = None if sample.is_finished else Fault.TRUNCATED
             replies[index] = SampledReply.of(text, fault, prompts[index], sample)

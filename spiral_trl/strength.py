@@ -1,17 +1,21 @@
-"""Measuring a model before and after self-play, with one sampler and one seed, without touching the run's random state."""
+"""Measuring a model before and after self-play, with one seed, without touching the run's random state."""
+
+# torch, transformers and TRL are typed in part only.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportPrivateImportUsage=false
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
 import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 from spiral_envs.match import GameMatch
 from spiral_envs.play import play
 from spiral_envs.registry import find_game, parse_game
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
 from spiral_trl.evaluation import SeatResult, evaluate
 from spiral_trl.policy_reading import PolicyExploitability, model_exploitability
 from spiral_trl.report import Strength
@@ -92,7 +96,7 @@ def pairings(games: Sequence[str]) -> list[tuple[str, str]]:
 
 
 @contextmanager
-def _own_random_state(model: PreTrainedModel) -> Iterator[None]:
+def _own_random_state(model: PreTrainedModel) -> Generator[None]:
     """Seeds torch's random numbers inside the context; after it they go on as if nothing had happened."""
     devices = [model.device] if model.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):

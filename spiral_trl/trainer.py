@@ -1,8 +1,12 @@
 """The self-play trainer: TRL's GRPOTrainer with batches that come from games.
 
-All contact with TRL's private parts is in this file; `tests/trl/test_seams.py` checks that they are what they were in the
-version that `pyproject.toml` pins.
+All contact with TRL's private parts is in this file; `tests/trl/test_seams.py` checks that they are what they were in
+the version that `pyproject.toml` pins.
 """
+
+# torch, transformers and TRL are typed in part only.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportPrivateImportUsage=false
 
 from __future__ import annotations
 
@@ -14,13 +18,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from accelerate.utils import gather_object
-from datasets import Dataset
-from spiral_envs.episode import Episode
-from spiral_envs.prompts import find_style
+from accelerate.utils import gather_object  # pyright: ignore[reportMissingTypeStubs]
+from datasets import Dataset  # pyright: ignore[reportMissingTypeStubs]
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from trl import GRPOTrainer
 
+from spiral_envs.episode import Episode
+from spiral_envs.prompts import find_style
 from spiral_trl.advantages import Key, RoleBaseline, score_returns
 from spiral_trl.batching import TurnBatch, TurnRow, collate, turn_rows
 from spiral_trl.collector import collect
@@ -28,7 +32,7 @@ from spiral_trl.config import SelfPlayConfig
 from spiral_trl.metrics import batch_metrics
 from spiral_trl.records import JsonLines
 from spiral_trl.rewards import seat_returns
-from spiral_trl.sampling import ModelAgent, PromptEncoder, Sample, Sampler
+from spiral_trl.sampling import ModelAgent, PromptEncoder, Sample, Sampler, token_id
 
 STATE_FILE: Final = "self_play_state.json"
 """Written last into every checkpoint, so that its presence says that the checkpoint is whole."""
@@ -38,7 +42,7 @@ SELF: Final = "self"
 
 
 class SelfPlayTrainer(GRPOTrainer):
-    """Trains one model that plays every seat of zero-sum games against itself, by Role-conditioned Advantage Estimation.
+    """Trains one model that plays every seat of zero-sum games, by Role-conditioned Advantage Estimation.
 
     Use it as you would use `GRPOTrainer`, without a dataset and without reward functions:
 
@@ -84,7 +88,7 @@ class SelfPlayTrainer(GRPOTrainer):
         args = args or SelfPlayConfig()
         super().__init__(
             model=model,
-            reward_funcs=_no_reward,
+            reward_funcs=_no_reward,  # pyright: ignore[reportArgumentType] - never called
             args=args,
             train_dataset=_placeholder_rows(args),
             processing_class=processing_class,
@@ -100,11 +104,17 @@ class SelfPlayTrainer(GRPOTrainer):
             use_chat_template=args.prompt_style != "plain",
         )
         self._agent = ModelAgent(
-            sampler or _TrainerSampler(self), encoder, self._tokenizer, max_prompt_length=self.max_prompt_length, name=SELF
+            sampler or _TrainerSampler(self),
+            encoder,
+            self._tokenizer,
+            max_prompt_length=self.max_prompt_length,
+            name=SELF,
         )
-        self._games_file = JsonLines(Path(args.output_dir) / "games.jsonl")
+        self._games_file = JsonLines(Path(str(args.output_dir)) / "games.jsonl")
 
-    def train(self, resume_from_checkpoint: str | Path | bool | None = None, **kwargs: Any) -> Any:
+    def train(  # pyright: ignore[reportIncompatibleMethodOverride] - the other arguments are passed on
+        self, resume_from_checkpoint: str | Path | bool | None = None, **kwargs: Any
+    ) -> Any:
         """Trains, and returns what transformers' `Trainer.train` returns.
 
         Args:
@@ -124,16 +134,22 @@ class SelfPlayTrainer(GRPOTrainer):
             raise ValueError(f"{resume_from_checkpoint} is no whole self-play checkpoint: {STATE_FILE} is missing")
         return super().train(resume_from_checkpoint=str(resume_from_checkpoint), **kwargs)
 
+    @property
+    def policy(self) -> PreTrainedModel:
+        """The model that is trained, without the wrappers of distribution."""
+        unwrapped: PreTrainedModel = self.accelerator.unwrap_model(self.model)
+        return unwrapped
+
     def _longest_prompt(self) -> int:
         """Returns the most tokens that a prompt may have."""
         limits = [self.args.max_prompt_length] if self.args.max_prompt_length else []
-        context = self.model.config.get_text_config().max_position_embeddings
+        context = int(self.policy.config.get_text_config().max_position_embeddings)
         if self.args.use_vllm and self.args.vllm_max_model_length:
             context = min(context, self.args.vllm_max_model_length)
-        limits.append(context - self.max_completion_length)
+        limits.append(context - self.args.reply_limit)
         if min(limits) < 1:
             raise ValueError(
-                f"max_completion_length {self.max_completion_length} leaves no room for a prompt in a context of {context}"
+                f"max_completion_length {self.args.reply_limit} leaves no room for a prompt in a context of {context}"
             )
         return min(limits)
 
@@ -145,8 +161,9 @@ class SelfPlayTrainer(GRPOTrainer):
         Replaces TRL's method of the same name, which deals rows out at random. Where one optimizer step uses the whole
         batch, the gradient does not depend on which rows go together, and rows of like length waste no padding.
         """
-        num_parts = self.args.steps_per_generation
-        if self._step % (num_parts * self.num_iterations) == 0 or self._buffered_inputs is None:
+        num_parts = self.args.parts_per_batch
+        # TRL starts with None.
+        if self._step % (num_parts * self.num_iterations) == 0 or self._buffered_inputs is None:  # pyright: ignore[reportUnnecessaryComparison]
             batch = self._generate_and_score_completions(generation_batch)
             is_one_step = self.args.gradient_accumulation_steps % num_parts == 0
             self._buffered_inputs = [
@@ -167,7 +184,7 @@ class SelfPlayTrainer(GRPOTrainer):
         rows = [row for episode, scores in zip(episodes, advantages, strict=True) for row in turn_rows(episode, scores)]
         self._log_games(episodes, advantages, rows, play_time)
         kept = self._fit(rows)
-        batch = collate(kept, num_rows=self.args.rows_per_batch, pad_token_id=self._tokenizer.pad_token_id)
+        batch = collate(kept, num_rows=self.args.rows_per_batch, pad_token_id=token_id(self._tokenizer, "pad_token"))
         return self._loss_inputs(batch, row_weight=len(rows) / len(kept) if kept else 1.0)
 
     def _play_games(self) -> list[Episode]:
@@ -210,7 +227,7 @@ class SelfPlayTrainer(GRPOTrainer):
         return [rows[index] for index in sorted(kept)]
 
     def _loss_inputs(self, batch: TurnBatch, *, row_weight: float) -> dict[str, torch.Tensor]:
-        """Returns the dictionary that `_compute_loss` reads, with what is needed of old and reference log-probabilities."""
+        """Returns the dictionary that `_compute_loss` reads, with the old and reference log-probabilities it needs."""
         device = self.accelerator.device
         carries_loss = batch.loss_mask.any(dim=1)
         inputs = {
@@ -224,9 +241,10 @@ class SelfPlayTrainer(GRPOTrainer):
             "num_items_in_batch": batch.loss_mask.sum(),
         }
         inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
-        inputs["num_items_in_batch"] = self.accelerator.gather(inputs["num_items_in_batch"]).sum()
+        num_tokens: Any = self.accelerator.gather(inputs["num_items_in_batch"])
+        inputs["num_items_in_batch"] = num_tokens.sum()
         corrects_sampler = self.use_vllm and self.vllm_importance_sampling_correction
-        generate_every = self.args.steps_per_generation * self.num_iterations
+        generate_every = self.args.parts_per_batch * self.num_iterations
         with torch.no_grad():
             if self.args.gradient_accumulation_steps % generate_every != 0 or corrects_sampler:
                 inputs["old_per_token_logps"] = self._logprobs(self.model, inputs)
@@ -236,7 +254,9 @@ class SelfPlayTrainer(GRPOTrainer):
                 inputs["ref_per_token_logps"] = self._logprobs(self.ref_model, inputs)
         if corrects_sampler:
             if batch.sampling_logprobs is None:
-                raise RuntimeError("the sampler reported no log-probabilities: set vllm_importance_sampling_correction=False")
+                raise RuntimeError(
+                    "the sampler reported no log-probabilities: set vllm_importance_sampling_correction=False"
+                )
             sampled = batch.sampling_logprobs.to(device)
             inputs["sampling_per_token_logps"] = sampled
             inputs["importance_sampling_ratio"] = self._sampler_ratio(inputs["old_per_token_logps"], sampled, inputs)
@@ -246,7 +266,7 @@ class SelfPlayTrainer(GRPOTrainer):
         """Returns the log-probability of every completion token under `model`, [B, T]."""
         num_rows, width = inputs["completion_ids"].shape
         logprobs = torch.zeros((num_rows, width), device=inputs["completion_ids"].device)
-        for rows in _parts(inputs, self.args.steps_per_generation, by_length=True):
+        for rows in _parts(inputs, self.args.parts_per_batch, by_length=True):
             part = _without_padding({name: inputs[name][rows] for name in _ROW_TENSORS if name in inputs})
             scored, _, _ = self._get_per_token_logps_and_entropies(
                 model,
@@ -276,10 +296,15 @@ class SelfPlayTrainer(GRPOTrainer):
         """Returns TRL's loss of the rows that carry any, divided by the constant size of a full micro-batch.
 
         Padding rows and columns are cut off first, so that they cost nothing. TRL divides by the rows that it is given;
-        the factor makes that the rows of a full micro-batch, times the weight of the turns that stand for left-out ones.
+        the factor makes that the rows of a full micro-batch. Turns that stand for left-out ones weigh more.
         """
         weight = inputs["row_weight"].sum() / self.args.per_device_train_batch_size
         return super()._compute_loss(model, _without_padding(inputs)) * weight
+
+    def generate_ids(self, prompts: list[list[int]]) -> tuple[list[list[int]], list[list[float]] | None]:
+        """Returns a completion a prompt with the current weights, and vLLM's log-probabilities where it generates."""
+        # No images, no multimodal fields, one completion a prompt.
+        return self._generate_single_turn(prompts, None, {}, 1)
 
     # -- records and checkpoints -------------------------------------------------------------------------------------
 
@@ -350,8 +375,7 @@ class _TrainerSampler:
     def sample(self, prompts: Sequence[Sequence[int]]) -> list[Sample]:
         """Returns one completion a prompt."""
         trainer = self._trainer
-        # No images, no multimodal fields, one completion a prompt.
-        completions, logprobs = trainer._generate_single_turn([list(prompt) for prompt in prompts], None, {}, 1)
+        completions, logprobs = trainer.generate_ids([list(prompt) for prompt in prompts])
         end_ids = frozenset(trainer.eos_token_ids)
         return [
             Sample(
@@ -364,7 +388,7 @@ class _TrainerSampler:
 
 
 def last_complete_checkpoint(output_dir: str | Path) -> Path | None:
-    """Returns the newest whole checkpoint under `output_dir`, or None; one torn by a kill or a full disk is passed over."""
+    """Returns the newest whole checkpoint under `output_dir`, or None; one torn by a kill is passed over."""
     folders = sorted(
         (folder for folder in Path(output_dir).glob("checkpoint-*") if folder.name.rpartition("-")[2].isdigit()),
         key=lambda folder: int(folder.name.rpartition("-")[2]),

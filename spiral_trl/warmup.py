@@ -4,6 +4,10 @@ It teaches the format of a reply, the rules of moving and to read the observatio
 most of their moves are random. What is learned here is no achievement of self-play; reports show it as the start.
 """
 
+# torch, transformers and TRL are typed in part only.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportPrivateImportUsage=false
+
 from __future__ import annotations
 
 import json
@@ -16,6 +20,9 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import torch
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 from spiral_envs.agents.cfr import CfrAgent
 from spiral_envs.game import CHANCE, TERMINAL, GameSpec
 from spiral_envs.games.kuhn_poker import KuhnState
@@ -24,11 +31,8 @@ from spiral_envs.games.tic_tac_toe import LINES, Mark, TicTacToeState
 from spiral_envs.match import View, make_view
 from spiral_envs.prompts import plain
 from spiral_envs.registry import find_game
-from torch.nn.functional import cross_entropy
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
 from spiral_trl.embedded import build_model, build_tokenizer
-
+from spiral_trl.sampling import token_id
 
 _ABOUT: Final = "warmup.json"
 
@@ -51,18 +55,18 @@ class WarmupSettings:
     """How the warm-up is done.
 
     Attributes:
-        turns: Demonstrated turns of each game.
+        turns_per_ply: Demonstrated turns of each game, per ply of its longest match: long games need more.
         sensible: The share of moves that are sensible rather than random.
         steps: Optimizer steps.
         batch_size: Demonstrations a step.
         learning_rate: The highest; it rises over the first tenth of the steps and falls to zero.
     """
 
-    turns: int = 10_000
+    turns_per_ply: int = 2000
     sensible: float = 0.25
-    steps: int = 400
-    batch_size: int = 128
-    learning_rate: float = 2e-3
+    steps: int = 1000
+    batch_size: int = 64
+    learning_rate: float = 3e-3
 
 
 def make_warm_model(
@@ -87,7 +91,9 @@ def make_warm_model(
     rng = random.Random(seed)
     examples: list[Demonstration] = []
     for game in games:
-        examples += islice(demonstrations(game, sensible=settings.sensible, rng=rng), settings.turns)
+        examples += islice(
+            demonstrations(game, sensible=settings.sensible, rng=rng), settings.turns_per_ply * find_game(game).game.max_plies
+        )
     tokenizer = build_tokenizer(text for example in examples for text in example)
     model = build_model(tokenizer, seed=seed)
     loss = warm_up(model, tokenizer, examples, settings=settings, seed=seed, on_step=on_step)
@@ -95,8 +101,8 @@ def make_warm_model(
         f"The embedded model is a Qwen3 of {model.num_parameters():,} parameters with a vocabulary of {len(tokenizer)}"
         f" tokens. Before self-play it was warmed up, as a stand-in for pre-training, by {settings.steps} supervised"
         f" steps on {len(examples):,} turns of games between weak players, {settings.sensible:.0%} of whose moves are"
-        f" sensible (complete or block a line, play Kuhn poker's equilibrium, take what brings more units than it costs)"
-        f" and the others random; its loss was {loss:.3f} nats a token at the end."
+        f" sensible (complete or block a line, play Kuhn poker's equilibrium, take what brings more than it costs) and"
+        f" the others random; its loss was {loss:.3f} nats a token at the end."
     )
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -153,7 +159,7 @@ def warm_up(
     seed: int,
     on_step: Callable[[int, float], None],
 ) -> float:
-    """Trains `model` on the replies of `examples` and returns the mean loss of the last tenth of the steps, in nats a token.
+    """Trains `model` on the replies of `examples` and returns the loss of the last tenth of the steps, nats a token.
 
     Args:
         model: Changed in place.
@@ -165,9 +171,9 @@ def warm_up(
     """
     prompts = tokenizer([example.prompt for example in examples], add_special_tokens=False)["input_ids"]
     replies = tokenizer([example.reply for example in examples], add_special_tokens=False)["input_ids"]
+    end_id = token_id(tokenizer, "eos_token")
     rows = [
-        (torch.tensor([*prompt, *reply, tokenizer.eos_token_id]), len(prompt))
-        for prompt, reply in zip(prompts, replies, strict=True)
+        (torch.tensor([*prompt, *reply, end_id]), len(prompt)) for prompt, reply in zip(prompts, replies, strict=True)
     ]
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -183,7 +189,9 @@ def warm_up(
         loss = 0.0
         # Rows of like length go together, so that little is computed on padding.
         for start in range(0, len(chosen), _CHUNK):
-            chunk_loss = _reply_loss(model, chosen[start : start + _CHUNK], int(tokenizer.pad_token_id)) / num_tokens
+            chunk_loss = (
+                _reply_loss(model, chosen[start : start + _CHUNK], token_id(tokenizer, "pad_token")) / num_tokens
+            )
             chunk_loss.backward()
             loss += chunk_loss.item()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -258,7 +266,7 @@ def _simple_negotiation(
     answers = [move for move in legal if move.act is not Act.OFFER]
     thought = f"I have {wood} Wood {gold} Gold."
     if offer is not None:
-        thought += f" get {offer.give} give {offer.get}."
+        thought += f" get {offer.give} give {offer.get} {_verdict(offer, (wood, gold)[1 - offer.gives])}."
     is_sensible = rng.random() < sensible
     if answers and rng.random() < 0.67:
         if not is_sensible:
@@ -271,6 +279,15 @@ def _simple_negotiation(
     return thought, Trade(Act.OFFER, resource, give, get)
 
 
+def _verdict(offer: Trade, owned: int) -> str:
+    """Returns in a word whether who is asked for `offer.get` units and owns `owned` gets more than it gives."""
+    if offer.get > owned:
+        return "cannot"
+    if offer.give == offer.get:
+        return "same"
+    return "more" if offer.give > offer.get else "less"
+
+
 _WeakPlayer = Callable[[GameSpec, Any, View, random.Random, float], tuple[str, Any]]
 
 _WEAK_PLAYERS: Final[dict[str, _WeakPlayer]] = {
@@ -278,4 +295,3 @@ _WEAK_PLAYERS: Final[dict[str, _WeakPlayer]] = {
     "kuhn_poker": _kuhn_poker,
     "simple_negotiation": _simple_negotiation,
 }
-

@@ -24,12 +24,11 @@ from __future__ import annotations
 
 from enum import IntEnum
 from functools import lru_cache
-from itertools import count, repeat
 from typing import Final, NamedTuple, TypeAlias
 
 from spiral_envs.errors import IllegalMoveError, MalformedMoveError, UnknownNameError
 from spiral_envs.extraction import unbracketed
-from spiral_envs.game import CHANCE, TERMINAL, GameSpec, Player
+from spiral_envs.game import CHANCE, TERMINAL, GameSpec, Player, new_tuple
 
 MAX_HANDS: Final = 100
 
@@ -159,9 +158,9 @@ class KuhnPoker:
         finished, hand, chips = state
         hand, won = _hand_after(hand, move, len(finished) % 2)
         if not won:
-            return KuhnState(finished, hand, chips)
+            return new_tuple(KuhnState, (finished, hand, chips))
         finished = (*finished, hand)
-        return KuhnState(finished, hand if len(finished) == self.hands else _NO_CARDS, chips + won)
+        return new_tuple(KuhnState, (finished, hand if len(finished) == self.hands else _NO_CARDS, chips + won))
 
     def returns(self, state: KuhnState) -> tuple[float, ...]:
         """Returns the chips won, or +1 and -1 for winning and losing the match; zeros before the end."""
@@ -172,10 +171,9 @@ class KuhnPoker:
 
     def situation(self, state: KuhnState, seat: Player) -> KuhnSituation:
         """Returns what `seat` knows that matters: finished hands count only by their chips."""
-        hand = state.hand
-        card = hand.cards[seat] if len(hand.cards) > seat else None
-        lead = state.chips if seat == 0 else -state.chips
-        return KuhnSituation(self.hands - len(state.finished), lead, card, hand.bets)
+        finished, (cards, bets), chips = state
+        card = cards[seat] if len(cards) > seat else None
+        return new_tuple(KuhnSituation, (self.hands - len(finished), chips if seat == 0 else -chips, card, bets))
 
 
 class KuhnCodec:
@@ -195,12 +193,10 @@ class KuhnCodec:
         finished, hand, chips = state
         if not finished:
             return _current_line(0, hand, seat)
-        lines = [*map(_finished_line, count(), finished, repeat(seat))]
+        past = _past(finished, seat)
         if self._hands > 1:
-            lines.append(f"Your chips so far: {chips if seat == 0 else -chips:+d}.")
-        if len(finished) < self._hands:
-            lines.append(_current_line(len(finished), hand, seat))
-        return "\n".join(lines)
+            past += f"Your chips so far: {chips if seat == 0 else -chips:+d}.\n"
+        return past + _current_line(len(finished), hand, seat) if len(finished) < self._hands else past[:-1]
 
     def format_move(self, move: KuhnMove) -> str:
         """Returns `[check]`, `[bet]`, `[call]` or `[fold]`."""
@@ -281,6 +277,14 @@ def _betting(bets: tuple[Bet, ...], first_mover: Player, seat: Player) -> str:
     return ", ".join(_PAST[bet][(first_mover + ply + seat) % 2] for ply, bet in enumerate(bets))
 
 
+@lru_cache(maxsize=4096)
+def _past(finished: tuple[Hand, ...], seat: Player) -> str:
+    """Returns the lines of the finished hands; those before the last are usually known from earlier turns."""
+    if not finished:
+        return ""
+    return f"{_past(finished[:-1], seat)}{_finished_line(len(finished) - 1, finished[-1], seat)}\n"
+
+
 @lru_cache(maxsize=65536)
 def _finished_line(index: int, hand: Hand, seat: Player) -> str:
     first_mover = index % 2
@@ -317,8 +321,9 @@ def _rules(seat: Player, *, hands: int, pays_chips: bool) -> str:
         f"You are Player {seat} in a game of Kuhn poker of {length}, against Player {1 - seat}. {goal}\n"
         f"In each hand both players put 1 chip into the pot and get one card of J, Q, K, where K is the highest and no"
         f" card is dealt twice. You see only your own card. The first player may check or bet 1 chip. After a check the"
-        f" other player may check or bet 1 chip. A player who faces a bet may call it with 1 chip or fold. Two checks or"
-        f" a call lead to a showdown, where the higher card takes the pot; a fold gives the pot to the other player.\n"
+        f" other player may check or bet 1 chip. A player who faces a bet may call it with 1 chip or fold. Two checks"
+        f" or a call lead to a showdown, where the higher card takes the pot; a fold gives the pot to the other"
+        f" player.\n"
         f"{aim}\n"
         f"Your move is [check] or [bet] when there is no bet, and [call] or [fold] when you face one."
     )

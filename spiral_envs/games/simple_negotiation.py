@@ -29,7 +29,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from spiral_envs.errors import IllegalMoveError, MalformedMoveError, UnknownNameError
 from spiral_envs.extraction import unbracketed
-from spiral_envs.game import CHANCE, TERMINAL, GameSpec, Player
+from spiral_envs.game import CHANCE, TERMINAL, GameSpec, Player, new_tuple
 from spiral_envs.public_message import clean_message
 
 START: Final = 10
@@ -153,7 +153,7 @@ class SimpleNegotiation:
             offer = _standing_offer(log)
             assert offer is not None, "checked above"
             holdings = _carry_out(holdings, offer, proposer=1 - player)
-        return NegotiationState(holdings, values, (*log, move))
+        return new_tuple(NegotiationState, (holdings, values, (*log, move)))
 
     def returns(self, state: NegotiationState) -> tuple[float, ...]:
         """Returns +1 to the larger gain and -1 to the smaller; zeros before the end or when equal."""
@@ -169,7 +169,9 @@ class NegotiationCodec:
 
     def __init__(self, *, turns: int, fixed_values: tuple[int, ...]) -> None:
         """Sets the options that the rules mention."""
-        self._status = tuple(tuple(_status(seat, plies, turns=turns) for plies in range(turns + 1)) for seat in range(2))
+        self._status = tuple(
+            tuple(_status(seat, plies, turns=turns) for plies in range(turns + 1)) for seat in range(2)
+        )
         self._rules = tuple(_rules(seat, turns=turns) for seat in range(2))
 
     def rules(self, seat: Player) -> str:
@@ -208,6 +210,9 @@ def gain(state: NegotiationState, seat: Player) -> int:
 
 _NAMES: Final = ("Wood", "Gold")
 
+# Looking a member up in its enumeration takes longer than most tests of it.
+_OFFER: Final = Act.OFFER
+
 _DRAWS: Final[tuple[tuple[NegotiationMove, float], ...]] = tuple(
     (DrawnValue(value), 1 / len(DRAWN_VALUES)) for value in DRAWN_VALUES
 )
@@ -224,7 +229,8 @@ _OFFERS: Final = tuple(
 
 # Possessive and bounded pieces only, so that matching is linear.
 _OFFER_SYNTAX: Final = re.compile(
-    r"offer\s{0,3}:\s{0,3}(\d{1,3})\s{1,3}(wood|gold)\s{0,3}->\s{0,3}(\d{1,3})\s{1,3}(wood|gold)", re.IGNORECASE | re.ASCII
+    r"offer\s{0,3}:\s{0,3}(\d{1,3})\s{1,3}(wood|gold)\s{0,3}->\s{0,3}(\d{1,3})\s{1,3}(wood|gold)",
+    re.IGNORECASE | re.ASCII,
 )
 
 
@@ -235,7 +241,7 @@ def _moves(own: Holdings, has_offer: bool, can_accept: bool) -> tuple[Negotiatio
 
 
 def _standing_offer(log: tuple[Trade, ...]) -> Trade | None:
-    return log[-1] if log and log[-1].act is Act.OFFER else None
+    return log[-1] if log and log[-1].act is _OFFER else None
 
 
 def _can_accept(holdings: tuple[Holdings, Holdings], offer: Trade, player: Player) -> bool:
@@ -245,8 +251,7 @@ def _can_accept(holdings: tuple[Holdings, Holdings], offer: Trade, player: Playe
 
 def _check(state: NegotiationState, move: Trade, player: Player) -> None:
     """Raises IllegalMoveError unless `move` is legal for `player`."""
-    offer = _standing_offer(state.log)
-    if move.act is Act.OFFER:
+    if move.act is _OFFER:
         owned = state.holdings[player][move.gives]
         if not 1 <= move.give <= SUPPLY or not 1 <= move.get <= SUPPLY:
             why = f"amounts are 1 to {SUPPLY}"
@@ -254,7 +259,7 @@ def _check(state: NegotiationState, move: Trade, player: Player) -> None:
             why = f"Player {player} has only {owned} {_NAMES[move.gives]}"
         else:
             return
-    elif offer is None:
+    elif (offer := _standing_offer(state.log)) is None:
         why = "no offer stands"
     elif move.act is Act.ACCEPT and not _can_accept(state.holdings, offer, player):
         asked = Resource(1 - offer.gives)
@@ -264,9 +269,7 @@ def _check(state: NegotiationState, move: Trade, player: Player) -> None:
     raise IllegalMoveError(f"illegal move {_format(move._replace(remark=''))} in simple_negotiation: {why}")
 
 
-def _carry_out(
-    holdings: tuple[Holdings, Holdings], offer: Trade, *, proposer: Player
-) -> tuple[Holdings, Holdings]:
+def _carry_out(holdings: tuple[Holdings, Holdings], offer: Trade, *, proposer: Player) -> tuple[Holdings, Holdings]:
     given, received = (offer.give, offer.get) if offer.gives is Resource.WOOD else (-offer.get, -offer.give)
     changes = (-given, received) if proposer == 0 else (given, -received)
     (wood_0, gold_0), (wood_1, gold_1) = holdings
@@ -326,12 +329,12 @@ def _rules(seat: Player, *, turns: int) -> str:
     return (
         f"You are Player {seat} in a negotiation game against Player {1 - seat}. You move {order}.\n"
         f"Both players start with {START} Wood and {START} Gold, and value them differently; each knows only its own"
-        f" values. Players take turns, {turns} in all. In your turn you make an offer, or answer the other's offer if one"
-        f" stands: accept it, deny it, or make an offer of your own, which denies it. You can only offer what you have,"
-        f" and only accept if you have what is asked. At the end, the player whose holdings have gained more, each"
+        f" values. Players take turns, {turns} in all. In your turn you make an offer, or answer the other's offer if"
+        f" one stands: accept it, deny it, or make an offer of your own, which denies it. You can only offer what you"
+        f" have, and only accept if you have what is asked. At the end, the player whose holdings have gained more, each"
         f" counted in its own values, wins; equal gains are a draw.\n"
-        f"Your move is [Offer: 3 Wood -> 2 Gold] to give 3 Wood and get 2 Gold (likewise from Gold to Wood), [Accept] or"
-        f" [Deny]. You may add a public remark after a bar: [Deny | too little]."
+        f"Your move is [Offer: 3 Wood -> 2 Gold] to give 3 Wood and get 2 Gold (likewise from Gold to Wood), [Accept]"
+        f" or [Deny]. You may add a public remark after a bar: [Deny | too little]."
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from spiral_envs import BrokenLawError, GameSpec, IllegalMoveError, MalformedMoveError, UnknownNameError, check_game
 from spiral_envs.extraction import unbracketed
 from spiral_envs.games import kuhn_poker, simple_negotiation, tic_tac_toe
-from spiral_envs.games.kuhn_poker import Bet, Card, KuhnCodec, KuhnPoker
+from spiral_envs.games.kuhn_poker import Bet, Card, KuhnCodec, KuhnPoker, KuhnState
 from spiral_envs.games.simple_negotiation import NegotiationCodec
 from spiral_envs.games.tic_tac_toe import TicTacToe, TicTacToeCodec
 
@@ -139,7 +139,7 @@ class ShowsTheCardsToWhoWaits(KuhnCodec):
 
 class HidesTheBetting(KuhnCodec):
     def observe(self, state, seat):
-        return super().observe(replace(state, hand=replace(state.hand, bets=())), seat)
+        return super().observe(state._replace(hand=state.hand._replace(bets=())), seat)
 
 
 class HidesEarlierHands(KuhnCodec):
@@ -246,11 +246,28 @@ class CountsItsReaders(KuhnCodec):
         return f"Reading {self.readings}.\n{super().observe(state, seat)}"
 
 
+class ScratchState(KuhnState):
+    """A state that can be written on."""
+
+    scratches = 0
+
+    def __eq__(self, other):
+        return super().__eq__(other) and self.scratches == other.scratches
+
+    def __ne__(self, other):
+        return not self == other
+
+    __hash__ = KuhnState.__hash__
+
+
 class ChangesItsArgument(KuhnPoker):
+    def initial_state(self):
+        return ScratchState(*super().initial_state())
+
     def next_state(self, state, move):
-        following = super().next_state(state, move)
-        object.__setattr__(state, "chips", state.chips + 1)
-        return following
+        assert isinstance(state, ScratchState)
+        state.scratches += 1
+        return ScratchState(*super().next_state(state, move))
 
 
 class Unpicklable(KuhnPoker):

@@ -80,6 +80,9 @@ def test_the_inner_one_of_nested_boxes_is_the_last():
         ("[1] \\boxed{}", "empty \\boxed{}"),
         ("\\boxed{  }", "empty \\boxed{}"),
         ("\\boxed{" + "1" * (MAX_MOVE_CHARS + 1) + "}", "the last \\boxed{} is too long"),
+        ("\\boxed{{}" + "1" * (MAX_MOVE_CHARS + 1) + "}", "the last \\boxed{} is too long"),
+        ("\\boxed{" + "1" * (MAX_MOVE_CHARS + 1), "the last \\boxed{ is not closed"),
+        ("\\boxed{{}" + "1" * (MAX_MOVE_CHARS + 1), "the last \\boxed{ is not closed"),
     ],
 )
 def test_a_broken_last_box_is_malformed_whatever_stands_before_it(reply, reason):

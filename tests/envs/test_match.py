@@ -217,12 +217,12 @@ def test_the_global_random_numbers_are_neither_read_nor_changed(game):
     results = []
     for global_seed in (1, 2):
         random.seed(global_seed)
-        np.random.seed(global_seed)  # noqa: NPY002 - the global state is what this is about
-        before = random.getstate(), pickle.dumps(np.random.get_state())  # noqa: NPY002
+        np.random.seed(global_seed)
+        before = random.getstate(), pickle.dumps(np.random.get_state())
         match = make_match(game, seed=3, invalid_move="random")
         while match.seat_to_move is not None:
             match.submit("nonsense")
-        assert (random.getstate(), pickle.dumps(np.random.get_state())) == before  # noqa: NPY002
+        assert (random.getstate(), pickle.dumps(np.random.get_state())) == before
         results.append(match.turns)
     assert results[0] == results[1]
 

@@ -98,8 +98,8 @@ def test_two_random_players_win_and_draw_as_often_as_known():
 
 def test_the_board_shows_marks_and_the_numbers_of_empty_cells():
     state = after(4, 0)
-    assert CODEC.observe(state, 0) == "Board:\nO 1 2\n3 X 5\n6 7 8\nYou play X. It is your turn."
-    assert CODEC.observe(state, 1) == "Board:\nO 1 2\n3 X 5\n6 7 8\nYou play O. X is to move."
+    assert CODEC.observe(state, 0) == "Board:\n O 1 2\n 3 X 5\n 6 7 8\nYou play X. It is your turn."
+    assert CODEC.observe(state, 1) == "Board:\n O 1 2\n 3 X 5\n 6 7 8\nYou play O. X is to move."
 
 
 def test_the_end_is_told_to_each_seat():

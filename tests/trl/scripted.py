@@ -35,7 +35,10 @@ def make_tokenizer():
     """Returns a tokenizer of 361 tokens in which every move and every word of the two games is a few tokens."""
     rng = random.Random(0)
     texts = [
-        text for game in (KUHN, TIC_TAC_TOE) for each in islice(demonstrations(game, sensible=0.25, rng=rng), 300) for text in each
+        text
+        for game in (KUHN, TIC_TAC_TOE)
+        for each in islice(demonstrations(game, sensible=0.25, rng=rng), 300)
+        for text in each
     ]
     return build_tokenizer(texts, vocab_size=384)
 

@@ -1,5 +1,8 @@
 """From games to the rows of a batch: padding, masks, and whose advantage a turn gets."""
 
+# Fakes and libraries are typed in part only.
+# pyright: reportAttributeAccessIssue=false
+
 import pytest
 import torch
 from scripted import KUHN, ScriptedSampler, legal_reply, scripted_agent
@@ -11,7 +14,7 @@ from spiral_envs.match import Outcome, Termination, Turn
 from spiral_trl.batching import TurnRow, collate, turn_rows
 from spiral_trl.collector import collect
 from spiral_trl.sampling import Sample, SampledReply
-from spiral_trl.trainer import _by_length, _without_padding
+from spiral_trl.trainer import _parts, _without_padding
 
 PAD = 99
 LONG = TurnRow((1, 2, 3), (4, 5), (-0.5, -0.25), 1.5)
@@ -162,11 +165,44 @@ def test_without_padding_leaves_one_row_where_none_carries_loss():
     assert kept["row_weight"].tolist() == [0.0]
 
 
-def test_by_length_puts_the_longest_first_and_padding_last():
-    # Lengths 4, 6, 5 and two padding rows of 2, one weight away from being the shortest.
-    rows = [SHORT, LONG._replace(token_ids=(1, 2, 3), logprobs=None), LONG]
-    assert _by_length(loss_inputs(rows, 5, weight=1.25)).tolist() == [1, 2, 0, 3, 4]
+def split(rows, num_rows, num_parts, *, by_length):
+    parts = _parts(loss_inputs(rows, num_rows, weight=1.25), num_parts, by_length=by_length)
+    return [part.tolist() for part in parts]
 
 
-def test_by_length_keeps_the_order_of_equally_long_rows():
-    assert _by_length(loss_inputs([SHORT] * 4, 4)).tolist() == [0, 1, 2, 3]
+def row_of_length(length):
+    return TurnRow((1,), tuple(range(length - 1)), None, 1.0)
+
+
+def test_parts_by_length_put_rows_of_like_length_together_the_longest_first():
+    rows = [row_of_length(length) for length in (3, 9, 5, 8, 2, 5)]
+    # The padding rows at 6 and 7 are in no part.
+    assert split(rows, 8, 2, by_length=True) == [[1, 3, 2], [5, 0, 4]]
+    assert split(rows, 8, 4, by_length=True) == [[1, 3], [2, 5], [0], [4]]
+
+
+def test_parts_by_length_keep_the_order_of_equally_long_rows():
+    assert split([SHORT] * 4, 4, 2, by_length=True) == [[0, 1], [2, 3]]
+
+
+@pytest.mark.parametrize("by_length", [True, False])
+@pytest.mark.parametrize(("num_turns", "num_rows", "num_parts"), [(7, 12, 3), (12, 12, 3), (5, 12, 4), (1, 4, 1)])
+def test_every_turn_is_in_one_part_and_no_part_is_larger_than_a_micro_batch(num_turns, num_rows, num_parts, by_length):
+    parts = split([row_of_length(2 + at) for at in range(num_turns)], num_rows, num_parts, by_length=by_length)
+    assert len(parts) == num_parts
+    assert sorted(row for part in parts for row in part) == list(range(num_turns))
+    sizes = [len(part) for part in parts]
+    assert max(sizes) - min(sizes) <= 1
+    assert max(sizes) <= num_rows // num_parts
+
+
+def test_with_fewer_turns_than_parts_the_rest_are_padding_rows():
+    assert split([SHORT], 6, 3, by_length=True) == [[0], [1], [1]]
+    assert split([], 6, 3, by_length=True) == [[0], [0], [0]]
+
+
+def test_parts_are_dealt_out_at_random_where_several_steps_share_a_batch():
+    rows = [row_of_length(2 + at) for at in range(8)]
+    torch.manual_seed(0)
+    deals = {str(split(rows, 8, 2, by_length=False)) for _ in range(20)}
+    assert len(deals) == 20

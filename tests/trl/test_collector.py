@@ -65,7 +65,9 @@ def test_a_batch_is_the_same_whatever_the_concurrency_and_however_the_run_is_cut
 
 
 def test_every_game_is_played_to_its_end():
-    assert all(episode.outcome.termination is Termination.FINISHED for episode in play([TIC_TAC_TOE, KUHN], num_games=9))
+    assert all(
+        episode.outcome.termination is Termination.FINISHED for episode in play([TIC_TAC_TOE, KUHN], num_games=9)
+    )
 
 
 def test_a_fault_forfeits_the_game():
@@ -88,7 +90,5 @@ def test_seeds_of_different_games_and_runs_never_meet():
 
 
 def test_another_seed_of_the_run_deals_other_cards():
-    cards = [
-        [episode.turns[0].observation for episode in play([KUHN], num_games=20, seed=seed)] for seed in (1, 2)
-    ]
+    cards = [[episode.turns[0].observation for episode in play([KUHN], num_games=20, seed=seed)] for seed in (1, 2)]
     assert cards[0] != cards[1]

@@ -62,7 +62,9 @@ def test_a_batch_too_small_for_one_game_of_each_is_refused_with_what_to_raise():
     # Tic-tac-toe up to 9 turns, Kuhn poker up to 3 a hand.
     games = ["tic_tac_toe_v0", "kuhn_poker_v0(hands=2)"]
     small = {"games": games, "per_device_train_batch_size": 7, "gradient_accumulation_steps": 2, "num_generations": 2}
-    with pytest.raises(ValueError, match="one game of each needs up to 15 rows, a batch has 14: raise per_device_train"):
+    with pytest.raises(
+        ValueError, match="one game of each needs up to 15 rows, a batch has 14: raise per_device_train"
+    ):
         config(**small)
     assert config(**{**small, "games_per_batch": 5}).games_per_batch == 5
 

@@ -7,7 +7,6 @@ import pytest
 from spiral_trl.records import JsonLines
 
 
-
 @pytest.fixture
 def games(tmp_path):
     """Two games a step for three steps."""
@@ -28,7 +27,11 @@ def test_what_is_appended_is_read_back_in_order_from_a_folder_that_it_makes(tmp_
     lines.append([{"step": 1, "text": "tab\t, newline\n, line separator \u2028, die 🎲"}])
     lines.append([])
     lines.append([{"step": 2}, {"step": 3}])
-    assert lines.read() == [{"step": 1, "text": "tab\t, newline\n, line separator \u2028, die 🎲"}, {"step": 2}, {"step": 3}]
+    assert lines.read() == [
+        {"step": 1, "text": "tab\t, newline\n, line separator \u2028, die 🎲"},
+        {"step": 2},
+        {"step": 3},
+    ]
     assert lines.path.read_text(encoding="utf-8").count("\n") == 3
 
 
@@ -38,7 +41,9 @@ def test_a_lone_surrogate_in_a_reply_does_not_stop_the_run(tmp_path):
     assert [each["step"] for each in lines.read()] == [1]
 
 
-@pytest.mark.parametrize("torn", ['{"number": 6, "st', '{"number": 6, "step": 3, "text": "\udcf0\udc9f', "", "\x00\x00\x00"])
+@pytest.mark.parametrize(
+    "torn", ['{"number": 6, "st', '{"number": 6, "step": 3, "text": "\udcf0\udc9f', "", "\x00\x00\x00"]
+)
 def test_a_torn_last_line_is_left_out(games, torn):
     with games.path.open("ab") as file:
         file.write(torn.encode("utf-8", errors="surrogateescape"))

@@ -1,5 +1,8 @@
 """The agent that plays by sampling: limits, ids, order, and text that must not become control tokens."""
 
+# Fakes and libraries are typed in part only.
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+
 import pickle
 
 import pytest

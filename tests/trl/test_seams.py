@@ -4,6 +4,9 @@ A failure here names what moved. Read TRL's changes to it, adapt `spiral_trl/tra
 `pyproject.toml` together with this file.
 """
 
+# Fakes and libraries are typed in part only.
+# pyright: reportPrivateImportUsage=false
+
 import ast
 import inspect
 import re
