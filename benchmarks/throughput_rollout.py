@@ -8,7 +8,7 @@ tokens a second are compared, not seconds. A ratio is taken within a round; the 
 Self-play includes its beginning and its end, where few games are left. The bare batches come in three ways: all prompts
 handed to the sampler at once, which sorts them by length and cuts them into full batches, and which no game allows
 because a turn's prompt is not known before the turn; full batches in the order in which the prompts occurred; and the
-very calls of self-play, which show what the waves of games alone cost. The aim is set against the first, the hardest.
+very calls of self-play, which show what the waves of games alone cost. The verdict is given for the first two.
 
 A model on the CPU with one thread is timed by CPU time, so that what else the machine does counts less; others by the
 clock on the wall.
@@ -57,7 +57,7 @@ FULL_BATCHES: Final = "bare, as they occurred"
 SAME_CALLS: Final = "bare, calls of self-play"
 ONE_AT_A_TIME: Final = "one game at a time"
 
-AIMS: Final = {SORTED_BATCHES: 0.9, ONE_AT_A_TIME: 8.0}
+AIMS: Final = {SORTED_BATCHES: 0.9, FULL_BATCHES: 0.9, ONE_AT_A_TIME: 8.0}
 """How many times as fast self-play should be."""
 
 COUNTS: Final = ("num_games", "num_single_games", "concurrency", "batch_size", "max_new_tokens", "rounds")

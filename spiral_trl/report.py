@@ -29,7 +29,10 @@ from spiral_trl.records import JsonLines
 NASH_CONV: Final = "kuhn_nash_conv"
 """The metric that holds NashConv of one-hand Kuhn poker, measured now and then during a run."""
 
-MATCHES: Final = "faults in matches against itself; wins [95 % interval] / draws / losses against the named agent"
+MATCHES: Final = (
+    "faults in matches against itself; wins [95 % interval] / draws / losses against the named agent;"
+    " matches at temperature 0.6 and top-p 0.95, NashConv from the probabilities at temperature 1"
+)
 """How to read the comparison."""
 
 _MAX_GAMES_SHOWN: Final = 2

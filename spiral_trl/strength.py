@@ -24,6 +24,12 @@ from spiral_trl.sampling import GenerateSampler, ModelAgent, PromptEncoder
 ONE_HAND: Final = "kuhn_poker_v0(hands=1,payoff=chips)"
 """The game in which NashConv is measured."""
 
+TEMPERATURE: Final = 0.6
+"""Of evaluated matches, as in arXiv 2506.24119."""
+
+TOP_P: Final = 0.95
+"""Of evaluated matches, as in arXiv 2506.24119."""
+
 _SEED: Final = 20_250_630
 
 _REFERENCES: Final = {"tic_tac_toe_v0": ("random", "minimax")}
@@ -41,12 +47,18 @@ class ModelUnderTest:
         max_completion_length: int,
         max_prompt_length: int,
     ) -> None:
-        """Sets the model and its limits in tokens; it samples at temperature 1, as it does in training."""
+        """Sets the model and its limits in tokens.
+
+        Matches are played as SPIRAL evaluates (temperature 0.6, top-p 0.95); the policy is read at temperature 1.
+        """
         self._model = model
         self._tokenizer = tokenizer
         self._encoder = encoder
         self._sampler = GenerateSampler(model, tokenizer, max_new_tokens=max_completion_length)
-        self._agent = ModelAgent(self._sampler, encoder, tokenizer, max_prompt_length=max_prompt_length)
+        player = GenerateSampler(
+            model, tokenizer, max_new_tokens=max_completion_length, temperature=TEMPERATURE, top_p=TOP_P
+        )
+        self._agent = ModelAgent(player, encoder, tokenizer, max_prompt_length=max_prompt_length)
 
     def exploitability(self, *, reasonings: int = 16) -> PolicyExploitability:
         """Returns how far the model's own move probabilities are from perfect play in one-hand Kuhn poker."""

@@ -193,10 +193,12 @@ class KuhnCodec:
         finished, hand, chips = state
         if not finished:
             return _current_line(0, hand, seat)
-        past = _past(finished, seat)
+        is_over = len(finished) == self._hands
+        # Whole matches rarely recur, so that they are not remembered.
+        past = _lines(finished, seat) if is_over else _past(finished, seat)
         if self._hands > 1:
             past += f"Your chips so far: {chips if seat == 0 else -chips:+d}.\n"
-        return past + _current_line(len(finished), hand, seat) if len(finished) < self._hands else past[:-1]
+        return past[:-1] if is_over else past + _current_line(len(finished), hand, seat)
 
     def format_move(self, move: KuhnMove) -> str:
         """Returns `[check]`, `[bet]`, `[call]` or `[fold]`."""
@@ -279,9 +281,11 @@ def _betting(bets: tuple[Bet, ...], first_mover: Player, seat: Player) -> str:
 
 @lru_cache(maxsize=4096)
 def _past(finished: tuple[Hand, ...], seat: Player) -> str:
+    return _lines(finished, seat) if finished else ""
+
+
+def _lines(finished: tuple[Hand, ...], seat: Player) -> str:
     """Returns the lines of the finished hands; those before the last are usually known from earlier turns."""
-    if not finished:
-        return ""
     return f"{_past(finished[:-1], seat)}{_finished_line(len(finished) - 1, finished[-1], seat)}\n"
 
 

@@ -331,8 +331,8 @@ def _rules(seat: Player, *, turns: int) -> str:
         f"Both players start with {START} Wood and {START} Gold, and value them differently; each knows only its own"
         f" values. Players take turns, {turns} in all. In your turn you make an offer, or answer the other's offer if"
         f" one stands: accept it, deny it, or make an offer of your own, which denies it. You can only offer what you"
-        f" have, and only accept if you have what is asked. At the end, the player whose holdings have gained more, each"
-        f" counted in its own values, wins; equal gains are a draw.\n"
+        f" have, and only accept if you have what is asked. At the end, the player whose holdings have gained more,"
+        f" each counted in its own values, wins; equal gains are a draw.\n"
         f"Your move is [Offer: 3 Wood -> 2 Gold] to give 3 Wood and get 2 Gold (likewise from Gold to Wood), [Accept]"
         f" or [Deny]. You may add a public remark after a bar: [Deny | too little]."
     )

@@ -11,7 +11,7 @@ from spiral_trl.warmup import WarmupSettings, demonstrations, warm_up
 
 TIC_TAC_TOE = "tic_tac_toe_v0"
 KUHN = "kuhn_poker_v0(hands=1,payoff=chips)"
-"""As `SelfPlayConfig.games` takes it; the label of the game has its options in another order or form only by chance."""
+"""The game of the literature: one hand, paid in chips."""
 
 SETTINGS = {
     "games": [KUHN, TIC_TAC_TOE],

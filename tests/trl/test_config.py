@@ -30,7 +30,7 @@ def config(**settings):
         ({"max_steps": -1}, "max_steps is -1: expected at least 1"),
         ({"max_completion_length": 0}, "max_completion_length is 0: expected at least 1"),
         ({"save_total_limit": 1}, "save_total_limit must be at least 2"),
-        ({"vllm_importance_sampling_mode": "sequence_mask"}, "'sequence_mask' is not supported: use token_truncate"),
+        ({"vllm_importance_sampling_mode": "sequence_mask"}, "is 'sequence_mask': expected token_truncate"),
         ({"mask_truncated_completions": True}, "a truncated reply is a fault to learn from"),
         ({"scale_rewards": "group"}, "scale_rewards 'group' is not supported: advantages are not normalised"),
     ],
