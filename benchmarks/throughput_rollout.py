@@ -6,8 +6,8 @@ Replies are sampled anew each time, by the same weights from the same prompts, s
 tokens a second are compared, not seconds. A ratio is taken within a round; the table gives its median and its range.
 
 Self-play includes its beginning and its end, where few games are left. The bare batches come in three ways: all prompts
-handed to the sampler at once, which sorts them by length and cuts them into full batches, and which no game allows
-because a turn's prompt is not known before the turn; full batches in the order in which the prompts occurred; and the
+sorted by length and cut into full batches, which no game allows because a turn's prompt is not known before the turn;
+full batches in the order in which the prompts occurred; and the
 very calls of self-play, which show what the waves of games alone cost. The verdict is given for the first two.
 
 A model on the CPU with one thread is timed by CPU time, so that what else the machine does counts less; others by the
@@ -245,8 +245,8 @@ class Bench:
         work[SELF_PLAY], profile, episodes, calls = self._self_play(num_games, self._concurrency)
         prompts = [prompt for call in calls for prompt in call]
         size = min(self._batch_size, max(map(len, calls)))
-        work[SORTED_BATCHES] = self._bare([prompts])
-        work[FULL_BATCHES] = self._bare([prompts[start : start + size] for start in range(0, len(prompts), size)])
+        work[SORTED_BATCHES] = self._bare(batches_of(sorted(prompts, key=len), size))
+        work[FULL_BATCHES] = self._bare(batches_of(prompts, size))
         work[SAME_CALLS] = self._bare(calls)
         work[ONE_AT_A_TIME] = self._self_play(num_single_games, 1)[0]
         turns = sum(len(episode.turns) for episode in episodes)
@@ -300,6 +300,11 @@ class Bench:
         for prompts in calls:
             recorder.sample(prompts)
         return Work(len(calls), recorder.replies, recorder.tokens, recorder.seconds)
+
+
+def batches_of(prompts: Sequence[Sequence[int]], size: int) -> list[Sequence[Sequence[int]]]:
+    """Returns `prompts` in their order, cut into batches of `size`, the last one of what is left."""
+    return [prompts[start : start + size] for start in range(0, len(prompts), size)]
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -70,7 +70,8 @@ class SelfPlayConfig(GRPOConfig):
     logging_steps: float = field(default=1, metadata={"help": "Steps between two lines of metrics."})
     save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints that are kept, at least 2."})
     max_steps: int = field(default=400, metadata={"help": "Optimizer steps of the run."})
-    report_to: str | list[str] | None = field(default="none", metadata={"help": "Loggers, beside metrics.jsonl."})
+    # The parser of TRL needs None first.
+    report_to: None | str | list[str] = field(  # noqa: RUF036default="none", metadata={"help": "Loggers, beside metrics.jsonl."})
     shuffle_dataset: bool | None = field(default=False, metadata={"help": "Unused: there is no dataset."})
 
     def __post_init__(self) -> None:
