@@ -7,8 +7,8 @@ tokens a second are compared, not seconds. A ratio is taken within a round; the 
 
 Self-play includes its beginning and its end, where few games are left. The bare batches come in three ways: all prompts
 sorted by length and cut into full batches, which no game allows because a turn's prompt is not known before the turn;
-full batches in the order in which the prompts occurred; and the
-very calls of self-play, which show what the waves of games alone cost. The verdict is given for the first two.
+full batches in the order in which the prompts occurred; and the very calls of self-play, which show what the waves of
+games alone cost. No batch is larger than the largest that self-play could fill. A verdict is given for the first two.
 
 A model on the CPU with one thread is timed by CPU time, so that what else the machine does counts less; others by the
 clock on the wall.

@@ -71,7 +71,9 @@ class SelfPlayConfig(GRPOConfig):
     save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints that are kept, at least 2."})
     max_steps: int = field(default=400, metadata={"help": "Optimizer steps of the run."})
     # The parser of TRL needs None first.
-    report_to: None | str | list[str] = field(  # noqa: RUF036default="none", metadata={"help": "Loggers, beside metrics.jsonl."})
+    report_to: None | str | list[str] = field(  # noqa: RUF036
+        default="none", metadata={"help": "Loggers, beside metrics.jsonl."}
+    )
     shuffle_dataset: bool | None = field(default=False, metadata={"help": "Unused: there is no dataset."})
 
     def __post_init__(self) -> None:

@@ -130,7 +130,7 @@ def test_one_reply_is_learned_by_heart(tokenizer):
     assert warm_up(model, tokenizer, examples, settings=settings, seed=0, on_step=lambda step, loss: None) < 0.1
 
 
-TINY = WarmupSettings(turns=60, steps=2, batch_size=4)
+TINY = WarmupSettings(turns_per_ply=20, steps=2, batch_size=4)
 
 
 def test_the_warm_model_is_made_once_and_anew_when_the_settings_change(tmp_path):
