@@ -47,8 +47,8 @@ GAMES: Final = ("tic_tac_toe_v0", "kuhn_poker_v0(hands=1,payoff=chips)", "simple
 
 EMBEDDED: Final = "embedded"
 
-WARMUP_TURNS: Final = 3_000
-WARMUP_STEPS: Final = 150
+WARMUP_TURNS_PER_PLY: Final = 500
+WARMUP_STEPS: Final = 300
 """Enough for the embedded model to play legal moves most of the time; the report says how often it does not."""
 
 SELF_PLAY: Final = "self-play"
@@ -317,7 +317,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--backend", choices=("transformers", "vllm"), default="transformers", help="(transformers)")
     parser.add_argument("--games", nargs="+", default=list(GAMES), metavar="GAME", help="(those of quickstart)")
     parser.add_argument("--num_games", type=int, default=1024, help="games of self-play in a round (1024)")
-    parser.add_argument("--num_single_games", type=int, default=16, help="games one at a time in a round (16)")
+    parser.add_argument("--num_single_games", type=int, default=18, help="games one at a time in a round (18)")
     parser.add_argument("--concurrency", type=int, default=512, help="games in progress (512, as in training)")
     parser.add_argument("--batch_size", type=int, default=64, help="prompts that the backend runs at once (64)")
     parser.add_argument("--max_new_tokens", type=int, default=64, help="longest reply, in tokens (64)")
@@ -388,7 +388,7 @@ def make_embedded_model(folder: Path, options: argparse.Namespace) -> str:
     """Returns the folder, in `folder`, of an embedded model that was warmed up on the games for a few steps."""
     from spiral_trl.warmup import WarmupSettings, make_warm_model
 
-    settings = WarmupSettings(turns=WARMUP_TURNS, steps=WARMUP_STEPS)
+    settings = WarmupSettings(turns_per_ply=WARMUP_TURNS_PER_PLY, steps=WARMUP_STEPS)
     make_warm_model(
         folder / "model",
         list(dict.fromkeys(options.games)),
@@ -429,7 +429,7 @@ def load_vllm(model: str, options: argparse.Namespace) -> Backend:
     from transformers import AutoTokenizer
 
     from spiral_envs.errors import MissingExtraError
-    from spiral_trl.agents import _VllmSampler
+    from spiral_trl.agents import VllmSampler
 
     try:
         # vLLM is optional.
@@ -440,7 +440,7 @@ def load_vllm(model: str, options: argparse.Namespace) -> Backend:
     settings = engine.llm_engine.model_config
     parameters = vllm.SamplingParams(temperature=1.0, max_tokens=options.max_new_tokens, logprobs=0)
     return Backend(
-        _VllmSampler(engine, parameters),
+        VllmSampler(engine, parameters),
         AutoTokenizer.from_pretrained(model),
         max_prompt_length=settings.max_model_len - options.max_new_tokens,
         about=f"vLLM {version('vllm')}, {settings.dtype}",

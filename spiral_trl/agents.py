@@ -57,7 +57,7 @@ def make_vllm_agent(argument: str, *, seed: int) -> Agent:
     context = int(engine.llm_engine.model_config.max_model_len)
     max_new_tokens = min(MAX_NEW_TOKENS, context // 2)
     parameters = SamplingParams(temperature=1.0, max_tokens=max_new_tokens, logprobs=0)
-    sampler = _VllmSampler(engine, parameters)
+    sampler = VllmSampler(engine, parameters)
     tokenizer = AutoTokenizer.from_pretrained(path)
     return model_agent(sampler, tokenizer, max_prompt_length=context - max_new_tokens, name=f"vllm:{path}")
 
@@ -71,7 +71,7 @@ def model_agent(
     return ModelAgent(sampler, encoder, tokenizer, max_prompt_length=max_prompt_length, name=name)
 
 
-class _VllmSampler:
+class VllmSampler:
     """Samples with a vLLM engine of its own."""
 
     def __init__(self, engine: object, parameters: object) -> None:

@@ -123,6 +123,8 @@ class SelfPlayConfig(GRPOConfig):
             raise ValueError(
                 f"vllm_importance_sampling_mode is {self.vllm_importance_sampling_mode!r}: expected token_truncate"
             )
+        if self.loss_type != "dr_grpo":
+            raise ValueError(f"loss_type is {self.loss_type!r}: expected dr_grpo, the token sum over a constant")
         if self.mask_truncated_completions:
             raise ValueError("mask_truncated_completions is not supported: a truncated reply is a fault to learn from")
         if self.scale_rewards != "none":

@@ -50,7 +50,7 @@ class ProgressCallback(TrainerCallback):
         **_: Any,
     ) -> None:
         """Moves the bar and shows the newest figures."""
-        if state.is_world_process_zero and logs and "games" in logs:
+        if state.is_world_process_zero and logs and "loss" in logs:
             self._progress.update(self._task, completed=state.global_step, figures=_figures(logs))
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -69,6 +69,6 @@ def _figures(logs: dict[str, Any]) -> str:
     parts = [
         f"{sum(faults) / len(faults):.1%} faults/game" if faults else "",
         f"{sum(lengths) / len(lengths):.0f} tokens/reply" if lengths else "",
-        f"{logs['play_tokens_per_s']:.0f} tokens/s",
+        f"{logs['play_tokens_per_s']:.0f} tokens/s" if "play_tokens_per_s" in logs else "",
     ]
     return "  ".join(part for part in parts if part)

@@ -19,10 +19,18 @@ class JsonLines:
     def append(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Writes the records and flushes them to the disk."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
+        # A model may write half a surrogate pair, which JSON can hold only escaped.
+        with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            if file.tell() and not self._ends_with_newline():
+                file.write("\n")
             file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
             file.flush()
             os.fsync(file.fileno())
+
+    def _ends_with_newline(self) -> bool:
+        with self.path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read() == b"\n"
 
     def read(self) -> list[dict[str, Any]]:
         """Returns the complete records; a line torn by a kill or a full disk is left out."""

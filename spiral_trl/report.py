@@ -103,10 +103,8 @@ def compare(before: Strength, after: Strength) -> list[Row]:
             change = "within the intervals"
         rows.append(Row(f"{_short(new.game)}: {new.role} v {new.opponent}", _wdl(old), _wdl(new), change))
     if before.nash_conv is not None and after.nash_conv is not None:
-        ratio = after.nash_conv / before.nash_conv
-        rows.append(
-            Row("kuhn_poker, one hand: NashConv", f"{before.nash_conv:.3f}", f"{after.nash_conv:.3f}", f"x {ratio:.2f}")
-        )
+        change = f"x {after.nash_conv / before.nash_conv:.2f}" if before.nash_conv else ""
+        rows.append(Row("kuhn_poker, one hand: NashConv", f"{before.nash_conv:.3f}", f"{after.nash_conv:.3f}", change))
         rows.append(
             Row(
                 "kuhn_poker: most mass off legal moves",

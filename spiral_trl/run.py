@@ -88,11 +88,28 @@ def run(argv: Sequence[str]) -> int:
         output = Path(str(args.output_dir))
         checkpoint = _checkpoint_to_resume(output, is_resuming=arguments.resume)
     _quieten()
+    try:
+        _train(arguments, args, model_args, checkpoint, console)
+    except KeyboardInterrupt:
+        saved = last_complete_checkpoint(output)
+        reached = f"the last checkpoint is {saved.name}" if saved else "there is no checkpoint yet"
+        console.print(f"stopped; {reached}; the same command with --resume goes on")
+        return INTERRUPTED
+    return 0
 
-    about: list[str] = []
+
+def _train(
+    arguments: RunArguments,
+    args: SelfPlayConfig,
+    model_args: ModelConfig,
+    checkpoint: Path | None,
+    console: Console,
+) -> None:
+    """Makes or loads the model, measures it, trains it, measures it again and writes the report."""
+    output = Path(str(args.output_dir))
     with _one_line_errors():
         path, sentence = _starting_model(model_args, arguments, args, output, console)
-        about.append(sentence)
+    with _one_line_errors(f"cannot load model {path!r}: "):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             path, padding_side="left", revision=model_args.model_revision, trust_remote_code=args.trust_remote_code
         )
@@ -100,7 +117,6 @@ def run(argv: Sequence[str]) -> int:
         trainer = SelfPlayTrainer(
             model=path, args=args, processing_class=tokenizer, peft_config=get_peft_config(model_args)
         )
-    about.append(_describe(args))
     tested = _model_under_test(trainer, tokenizer, args)
     is_evaluating = arguments.eval_games > 0 and trainer.accelerator.num_processes == 1
     before = _measured(
@@ -116,22 +132,17 @@ def run(argv: Sequence[str]) -> int:
     trainer.add_callback(progress)
     try:
         trainer.train(resume_from_checkpoint=checkpoint)
-    except KeyboardInterrupt:
+    finally:
         progress.stop()
-        saved = last_complete_checkpoint(output)
-        reached = f"the last checkpoint is {saved.name}" if saved else "there is no checkpoint yet"
-        console.print(f"stopped at step {trainer.state.global_step}; {reached}; the same command with --resume goes on")
-        return INTERRUPTED
     trainer.save_model(str(output / "final"))
 
     after = _measured(output / "after.json", tested, args, arguments, console, is_wanted=is_evaluating, is_kept=False)
     if trainer.is_world_process_zero():
         rows = compare(before, after) if before and after else []
-        write_report(output, rows=rows, about=about)
+        write_report(output, rows=rows, about=[sentence, _describe(args)])
         if rows:
             console.print(terminal_table(rows))
         console.print(f"report: {output / 'report.html'}  curves: {output / 'curves.png'}  model: {output / 'final'}")
-    return 0
 
 
 def parse(argv: Sequence[str]) -> tuple[RunArguments, SelfPlayConfig, ModelConfig]:
@@ -142,7 +153,7 @@ def parse(argv: Sequence[str]) -> tuple[RunArguments, SelfPlayConfig, ModelConfi
         ValueError: A value does not fit.
     """
     known = {each.name for section in _SECTIONS for each in fields(section) if each.init}
-    words = list(argv)
+    words = [part for word in argv for part in (word.split("=", 1) if word.startswith("--config=") else [word])]
     for word in words:
         if word.startswith("--"):
             name = word[2:].partition("=")[0].replace("-", "_")
@@ -182,7 +193,7 @@ class MetricsCallback(TrainerCallback):
         **_: Any,
     ) -> None:
         """Writes one line."""
-        if logs and "games" in logs and state.is_world_process_zero:
+        if logs and "loss" in logs and state.is_world_process_zero:
             # JSON has no NaN.
             finite = {name: value for name, value in logs.items() if value is not None and math.isfinite(value)}
             self._file.append([{"step": state.global_step, **finite, **self._measure(state.global_step)}])
@@ -323,12 +334,12 @@ def _nash_conv_every(steps: int, tested: ModelUnderTest) -> Callable[[int], Mapp
 
 
 @contextmanager
-def _one_line_errors() -> Generator[None]:
-    """Turns errors about what the user gave into `BadInputError`."""
+def _one_line_errors(prefix: str = "") -> Generator[None]:
+    """Turns errors about what the user gave into `BadInputError`, with `prefix` before their message."""
     try:
         yield
     except (ValueError, OSError, ImportError) as error:
-        raise BadInputError(" ".join(str(error).split())) from error
+        raise BadInputError(prefix + " ".join(str(error).split())) from error
 
 
 def _quieten() -> None:

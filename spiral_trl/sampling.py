@@ -7,13 +7,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, Self
+from typing import Final, NamedTuple, Protocol, Self
 
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from spiral_envs.match import Fault, Reply, View
 from spiral_envs.prompts import PromptStyle
+
+_HOLE: Final = "\ue000"
+"""Stands for a message while the chat template is rendered; a character that no template and no game uses."""
 
 
 class Sample(NamedTuple):
@@ -94,16 +97,23 @@ class PromptEncoder:
         self._use_chat_template = use_chat_template
 
     def encode(self, view: View) -> list[int]:
-        """Returns the token ids of the prompt for `view`."""
+        """Returns the token ids of the prompt for `view`.
+
+        Only the chat template writes control tokens: the messages are tokenized apart from it, as plain text.
+        """
         messages = self._style(view)
-        if self._use_chat_template:
-            # The two dataclasses of the same shape differ only in name.
-            chat: list[dict[str, str]] = [{"role": each["role"], "content": each["content"]} for each in messages]
-            text = str(self._tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False))
-        else:
-            text = "".join(message["content"] for message in messages)
-        # The template writes its own control tokens, and text of the game must never become one.
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        if not self._use_chat_template:
+            return self._ids("".join(message["content"] for message in messages), is_plain=True)
+        chat = [{"role": message["role"], "content": _HOLE} for message in messages]
+        frame = str(self._tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False))
+        first, *rest = frame.split(_HOLE)
+        ids = self._ids(first, is_plain=False)
+        for message, following in zip(messages, rest, strict=True):
+            ids += self._ids(message["content"], is_plain=True) + self._ids(following, is_plain=False)
+        return ids
+
+    def _ids(self, text: str, *, is_plain: bool) -> list[int]:
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False, split_special_tokens=is_plain)["input_ids"]
         return ids
 
 
@@ -118,7 +128,7 @@ class GenerateSampler:
         max_new_tokens: int,
         temperature: float = 1.0,
         top_p: float = 1.0,
-        batch_size: int = 256,
+        batch_size: int = 64,
     ) -> None:
         """Sets the length limit in tokens, the sampling distribution, and how many prompts are run at once."""
         self._model = model
@@ -190,7 +200,8 @@ class ModelAgent:
         samples = self._sampler.sample([prompts[index] for index in answerable]) if answerable else []
         replies: list[str] = [SampledReply.of("", Fault.PROMPT_TOO_LONG, prompt, None) for prompt in prompts]
         written = [list(sample.token_ids) for sample in samples]
-        texts = self._tokenizer.batch_decode(written, skip_special_tokens=True)
+        # An empty list would decode to one empty text.
+        texts = self._tokenizer.batch_decode(written, skip_special_tokens=True) if written else []
         for index, sample, text in zip(answerable, samples, texts, strict=True):
             fault = None if sample.is_finished else Fault.TRUNCATED
             replies[index] = SampledReply.of(text, fault, prompts[index], sample)

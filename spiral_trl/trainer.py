@@ -11,8 +11,10 @@ the version that `pyproject.toml` pins.
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -299,9 +301,16 @@ class SelfPlayTrainer(GRPOTrainer):
         the factor makes that the rows of a full micro-batch. Turns that stand for left-out ones weigh more.
         """
         weight = inputs["row_weight"].sum() / self.args.per_device_train_batch_size
-        return super()._compute_loss(model, _without_padding(inputs)) * weight
+        if weight > 0:
+            return super()._compute_loss(model, _without_padding(inputs)) * weight
+        # A part of padding alone runs for the sake of the other processes; its figures would be no turn's.
+        figures = self._metrics
+        self._metrics = {mode: defaultdict(list) for mode in figures}
+        loss = super()._compute_loss(model, _without_padding(inputs)) * weight
+        self._metrics = figures
+        return loss
 
-    def generate_ids(self, prompts: list[list[int]]) -> tuple[list[list[int]], list[list[float]] | None]:
+    def generate_ids(self, prompts: list[list[int]]) -> tuple[list[list[int]], list[list[float | None]] | None]:
         """Returns a completion a prompt with the current weights, and vLLM's log-probabilities where it generates."""
         # No images, no multimodal fields, one completion a prompt.
         return self._generate_single_turn(prompts, None, {}, 1)
@@ -380,7 +389,8 @@ class _TrainerSampler:
         return [
             Sample(
                 tuple(ids),
-                tuple(logprobs[index]) if logprobs is not None else None,
+                # TRL hands on None where vLLM could not give a log-probability.
+                tuple(math.nan if each is None else each for each in logprobs[index]) if logprobs else None,
                 bool(ids) and ids[-1] in end_ids,
             )
             for index, ids in enumerate(completions)

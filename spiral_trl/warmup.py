@@ -92,7 +92,8 @@ def make_warm_model(
     examples: list[Demonstration] = []
     for game in games:
         examples += islice(
-            demonstrations(game, sensible=settings.sensible, rng=rng), settings.turns_per_ply * find_game(game).game.max_plies
+            demonstrations(game, sensible=settings.sensible, rng=rng),
+            settings.turns_per_ply * find_game(game).game.max_plies,
         )
     tokenizer = build_tokenizer(text for example in examples for text in example)
     model = build_model(tokenizer, seed=seed)
