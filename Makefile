@@ -32,8 +32,10 @@ help:  ## Show this list
 train: $(VENV)/.train  ## Build a small model and let it teach itself three games
 	$(BIN)/spiral-train --config quickstart $(ARGS)
 
-train-llm: $(VENV)/.train $(SMOLLM2)/model.safetensors  ## Train SmolLM2-135M-Instruct for 3 steps
-	$(BIN)/spiral-train --config smollm2 --model_name_or_path $(SMOLLM2) --max_steps 3 $(ARGS)
+# Few games and short replies: a CPU writes about a hundred tokens of this model a second.
+train-llm: $(VENV)/.train $(SMOLLM2)/model.safetensors  ## Train SmolLM2-135M-Instruct for 3 steps on the CPU
+	$(BIN)/spiral-train --config smollm2 --model_name_or_path $(SMOLLM2) --output_dir runs/smollm2-cpu \
+		--max_steps 3 --games_per_batch 6 --max_completion_length 96 --per_device_train_batch_size 4 $(ARGS)
 
 test: lint  ## Check the code and run the tests that need neither a GPU nor vLLM
 	$(BIN)/python -m pytest -m "not gpu and not vllm" -n $(WORKERS) $(ARGS)

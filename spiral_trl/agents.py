@@ -75,6 +75,7 @@ class VllmSampler:
     """Samples with a vLLM engine of its own."""
 
     def __init__(self, engine: object, parameters: object) -> None:
+        """Sets the engine, a `vllm.LLM`, and its `vllm.SamplingParams`."""
         self._engine = engine
         self._parameters = parameters
 
