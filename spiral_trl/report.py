@@ -13,7 +13,7 @@ import base64
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -94,7 +94,7 @@ def compare(before: Strength, after: Strength) -> list[Row]:
         Row(f"{_short(game)}: faults a game", f"{old:.1%}", f"{after.faults[game]:.1%}", "")
         for game, old in before.faults.items()
     ]
-    for old, new in zip(before.results, after.results, strict=True):
+    for old, new in zip(_with_both_seats(before.results), _with_both_seats(after.results), strict=True):
         if new.win_interval.low > old.win_interval.high:
             change = "wins more"
         elif new.win_interval.high < old.win_interval.low:
@@ -203,6 +203,28 @@ def _games_to_read(games: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         half = _MAX_GAMES_SHOWN // 2
         shown.extend(played[:half] + played[max(half, len(played) - half) :])
     return shown
+
+
+def _with_both_seats(results: Sequence[SeatResult]) -> list[SeatResult]:
+    """Returns the results, and after the seats of every pairing one for all of them together."""
+    pairings: dict[tuple[str, str], list[SeatResult]] = {}
+    for result in results:
+        pairings.setdefault((result.game, result.opponent), []).append(result)
+    listed: list[SeatResult] = []
+    for seats in pairings.values():
+        games = sum(result.games for result in seats)
+        both = replace(
+            seats[0],
+            role="all seats",
+            games=games,
+            wins=sum(result.wins for result in seats),
+            draws=sum(result.draws for result in seats),
+            losses=sum(result.losses for result in seats),
+            faults=sum(result.faults for result in seats),
+            mean_return=sum(result.mean_return * result.games for result in seats) / games,
+        )
+        listed += [*seats, both]
+    return listed
 
 
 def _wdl(result: SeatResult) -> str:

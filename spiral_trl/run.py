@@ -26,6 +26,7 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.trainer_callback import ProgressCallback as TqdmCallback
 from transformers.utils import logging as transformers_logging
 from trl import ModelConfig, TrlParser, get_peft_config
 
@@ -127,7 +128,9 @@ def _train(
     if trainer.is_world_process_zero():
         metrics.rewind(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
     progress = ProgressCallback(console)
-    trainer.remove_callback(PrinterCallback)
+    # One bar is enough, and the figures are in the file.
+    for plain_output in (PrinterCallback, TqdmCallback):
+        trainer.remove_callback(plain_output)
     trainer.add_callback(MetricsCallback(metrics, _nash_conv_every(arguments.nash_conv_steps, tested)))
     trainer.add_callback(progress)
     try:
