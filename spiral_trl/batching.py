@@ -104,5 +104,5 @@ def collate(rows: Sequence[TurnRow], *, num_rows: int, pad_token_id: int) -> Tur
         completion_mask,
         loss_mask,
         torch.tensor([row.advantage for row in filled]),
-        logprobs if rows and all(row.logprobs is not None for row in rows) else None,
+        logprobs if all(row.logprobs is not None for row in rows) else None,
     )
