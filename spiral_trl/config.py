@@ -74,6 +74,7 @@ class SelfPlayConfig(GRPOConfig):
     report_to: None | str | list[str] = field(  # noqa: RUF036
         default="none", metadata={"help": "Loggers, beside metrics.jsonl."}
     )
+    dataloader_pin_memory: bool = field(default=False, metadata={"help": "Unused: the loader's rows are placeholders."})
     shuffle_dataset: bool | None = field(default=False, metadata={"help": "Unused: there is no dataset."})
 
     def __post_init__(self) -> None:

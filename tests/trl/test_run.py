@@ -240,7 +240,7 @@ def quickstart(output, *extra):
     return [
         *("--config", "quickstart", "--output_dir", str(output), "--max_steps", "2", "--save_steps", "1"),
         *("--supervised_steps", "2", "--eval_games", "2", "--nash_conv_steps", "1", "--max_completion_length", "16"),
-        *("--per_device_train_batch_size", "16", "--gradient_accumulation_steps", "2", *extra),
+        *("--per_device_train_batch_size", "24", "--gradient_accumulation_steps", "2", *extra),
     ]
 
 
@@ -324,7 +324,12 @@ def test_ctrl_c_stops_with_a_sentence_and_resume_goes_on(tmp_path, warm_folder):
     argv = [sys.executable, "-m", "spiral_trl.train", "--model_name_or_path", str(warm_folder)]
     argv += ["--output_dir", str(output), *FAST, "--save_steps", "2"]
     process = subprocess.Popen(
-        [*argv, "--max_steps", "5000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*argv, "--max_steps", "5000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell starts its background jobs with SIGINT ignored, which would be inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     deadline = time.monotonic() + 120
     while (
@@ -334,7 +339,7 @@ def test_ctrl_c_stops_with_a_sentence_and_resume_goes_on(tmp_path, warm_folder):
     os.kill(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "stopped at step" in out
+    assert "stopped; the last checkpoint is checkpoint-" in " ".join(out.split())
     assert "--resume goes on" in " ".join(out.split())
     assert "Traceback" not in err
 
