@@ -135,14 +135,7 @@ class TextAECEnv(AECEnv[str, str, str | None]):
 
     def render(self) -> str | None:
         """Returns every seat's view (`ansi`) or prints it (`human`): rendering is for the operator, who may see all."""
-        if self.render_mode is None:
-            gymnasium.logger.warn("render() was called on an environment that was made without a render_mode")
-            return None
-        text = render_match(self._match)
-        if self.render_mode == "ansi":
-            return text
-        print(text)  # noqa: T201 - what this mode is for
-        return None
+        return render_in(self.render_mode, self._match)
 
     def close(self) -> None:
         """Does nothing: there is nothing to release."""
@@ -275,6 +268,18 @@ def register_pettingzoo(game_id: str) -> None:
     module = EnvModule(game_id)
     pettingzoo.register("aec", f"spiral_envs/{game_id}", entry_point=module.env)
     pettingzoo.register("parallel", f"spiral_envs/{game_id}", entry_point=module.parallel_env)
+
+
+def render_in(render_mode: str | None, match: Match) -> str | None:
+    """Returns what every seat sees (`ansi`), prints it (`human`), or warns that no mode was chosen."""
+    if render_mode is None:
+        gymnasium.logger.warn("render() was called on an environment that was made without a render_mode")
+        return None
+    text = render_match(match)
+    if render_mode == "ansi":
+        return text
+    print(text)  # noqa: T201 - what this mode is for
+    return None
 
 
 def render_match(match: Match) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import gymnasium
 
-from spiral_envs.aec import RENDER_MODES, render_match
+from spiral_envs.aec import RENDER_MODES, render_in
 from spiral_envs.agents import Agent, make_agent
 from spiral_envs.errors import UnknownNameError
 from spiral_envs.game import Player
@@ -101,14 +101,7 @@ class SeatEnv(gymnasium.Env[str, str]):
 
     def render(self) -> str | None:
         """Returns every seat's view (`ansi`) or prints it (`human`): rendering is for the operator, who may see all."""
-        if self.render_mode is None:
-            gymnasium.logger.warn("render() was called on an environment that was made without a render_mode")
-            return None
-        text = render_match(self._match)
-        if self.render_mode == "ansi":
-            return text
-        print(text)  # noqa: T201 - what this mode is for
-        return None
+        return render_in(self.render_mode, self._match)
 
     def _await_learner(self) -> tuple[str, dict[str, Any]]:
         """Lets the opponent play until the learner is to move, and returns the observation and the info."""

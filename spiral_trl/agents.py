@@ -3,9 +3,9 @@
 They reach `spiral_envs.make_agent` through the entry-point group `spiral_envs.agents`.
 """
 
-# torch, transformers and TRL are typed in part only.
+# torch, transformers and TRL are typed in part only; vLLM may be missing.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-# pyright: reportPrivateImportUsage=false
+# pyright: reportPrivateImportUsage=false, reportMissingImports=false
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def make_vllm_agent(argument: str, *, seed: int) -> Agent:
     """
     path = _required(argument, "vllm")
     try:
-        from vllm import LLM, SamplingParams  # pyright: ignore[reportMissingImports] - optional
+        from vllm import LLM, SamplingParams
     except ImportError as error:
         raise MissingExtraError("a vllm: agent", "vllm") from error
     engine = LLM(path, seed=seed)

@@ -15,10 +15,10 @@ def collect(
     games: Sequence[str],
     agents_by_seat: Sequence[Agent],
     *,
-    first_game: int,
     num_games: int,
     seed: int,
-    concurrency: int,
+    first_game: int = 0,
+    concurrency: int = 512,
 ) -> list[Episode]:
     """Returns `num_games` finished games, in the order of their numbers.
 
@@ -27,9 +27,9 @@ def collect(
     Args:
         games: Taken in turn: game number n of the run is a game of `games[n % len(games)]`.
         agents_by_seat: Who plays.
-        first_game: The number of the first game.
         num_games: How many games to play.
         seed: The seed of the run; every game number gives another seed.
+        first_game: The number of the first game.
         concurrency: The most games in progress.
     """
     numbers = range(first_game, first_game + num_games)

@@ -8,9 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, NamedTuple
 
 from spiral_envs.agents import Agent, make_agent
-from spiral_envs.match import GameMatch
-from spiral_envs.play import play
 from spiral_envs.registry import find_game
+from spiral_trl.collector import collect
 
 _Z_95: Final = 1.959963984540054
 
@@ -97,9 +96,8 @@ def evaluate(
         spec = find_game(game)
         for seat, role in enumerate(spec.roles):
             opponent = make_agent(opponent_name, seed=seed + seat)
-            matches = (GameMatch(spec, seed=(seed << 40) + number) for number in range(games_per_seat))
             seating = [agent if each == seat else opponent for each in range(len(spec.roles))]
-            episodes = list(play(matches, seating))
+            episodes = collect([game], seating, num_games=games_per_seat, seed=seed)
             returns = [episode.outcome.returns[seat] for episode in episodes]
             yield SeatResult(
                 game=spec.label,

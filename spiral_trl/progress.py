@@ -63,7 +63,7 @@ class ProgressCallback(TrainerCallback):
 
 
 def _figures(logs: dict[str, Any]) -> str:
-    """Returns the mean faults a game, reply length and entropy of a step."""
+    """Returns the mean faults a game and reply length of a step, and its speed."""
     faults = [value for name, value in logs.items() if name.endswith("/faults")]
     lengths = [value for name, value in logs.items() if name.endswith("/reply_tokens")]
     parts = [

@@ -32,7 +32,6 @@ from trl import ModelConfig, TrlParser, get_peft_config
 
 from spiral_envs.errors import UnknownNameError
 from spiral_envs.prompts import find_style
-from spiral_envs.registry import find_game
 from spiral_trl.config import SelfPlayConfig
 from spiral_trl.embedded import EMBEDDED
 from spiral_trl.progress import ProgressCallback, make_progress
@@ -40,7 +39,7 @@ from spiral_trl.records import JsonLines
 from spiral_trl.report import NASH_CONV, Strength, compare, terminal_table, write_report
 from spiral_trl.sampling import PromptEncoder
 from spiral_trl.strength import ModelUnderTest, pairings
-from spiral_trl.trainer import SelfPlayTrainer, last_complete_checkpoint
+from spiral_trl.trainer import SelfPlayTrainer, checkpoint_step, last_complete_checkpoint
 from spiral_trl.warmup import WarmupSettings, make_warm_model
 
 INTERRUPTED: Final = 130
@@ -126,7 +125,7 @@ def _train(
 
     metrics = JsonLines(output / "metrics.jsonl")
     if trainer.is_world_process_zero():
-        metrics.rewind(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
+        metrics.rewind(checkpoint_step(checkpoint) if checkpoint else 0)
     progress = ProgressCallback(console)
     # One bar is enough, and the figures are in the file.
     for plain_output in (PrinterCallback, TqdmCallback):
@@ -312,9 +311,8 @@ def _measured(
         return None
     if is_kept and path.exists():
         return Strength.load(path)
-    labels = list(dict.fromkeys(find_game(game).label for game in args.games))
     with make_progress(console) as progress:
-        task = progress.add_task(f"evaluation {path.stem}", total=2 * len(pairings(labels)), figures="")
+        task = progress.add_task(f"evaluation {path.stem}", total=2 * len(pairings(args.games)), figures="")
         strength = tested.strength(
             args.games,
             games_per_seat=arguments.eval_games,

@@ -13,9 +13,8 @@ from typing import Final
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from spiral_envs.match import GameMatch
-from spiral_envs.play import play
 from spiral_envs.registry import find_game, parse_game
+from spiral_trl.collector import collect
 from spiral_trl.evaluation import SeatResult, evaluate
 from spiral_trl.policy_reading import PolicyExploitability, model_exploitability
 from spiral_trl.report import Strength
@@ -77,10 +76,10 @@ class ModelUnderTest:
             games_per_seat: Matches in each seat against each reference agent, and matches against itself.
             on_result: Called with each result as it is known.
         """
-        labels = list(dict.fromkeys(find_game(game).label for game in games))
+        labels = distinct_games(games)
         results: list[SeatResult] = []
         with _own_random_state(self._model):
-            for result in evaluate(self._agent, pairings(labels), games_per_seat=games_per_seat, seed=_SEED):
+            for result in evaluate(self._agent, pairings(games), games_per_seat=games_per_seat, seed=_SEED):
                 results.append(result)
                 on_result(result)
             faults = {label: self._faults(label, games_per_seat) for label in labels}
@@ -96,15 +95,20 @@ class ModelUnderTest:
 
     def _faults(self, game: str, num_games: int) -> float:
         """Returns the share of matches against itself that end on a fault."""
-        spec = find_game(game)
-        matches = (GameMatch(spec, seed=(_SEED << 40) + number) for number in range(num_games))
-        episodes = list(play(matches, (self._agent, self._agent)))
+        episodes = collect([game], (self._agent, self._agent), num_games=num_games, seed=_SEED)
         return sum(episode.outcome.fault is not None for episode in episodes) / len(episodes)
+
+
+def distinct_games(games: Sequence[str]) -> list[str]:
+    """Returns the label of every game once, however often and in whatever spelling it is named."""
+    return list(dict.fromkeys(find_game(game).label for game in games))
 
 
 def pairings(games: Sequence[str]) -> list[tuple[str, str]]:
     """Returns which reference agents a model meets in which game: `random` everywhere, `minimax` where it is quick."""
-    return [(game, agent) for game in games for agent in _REFERENCES.get(parse_game(game)[0], ("random",))]
+    return [
+        (game, agent) for game in distinct_games(games) for agent in _REFERENCES.get(parse_game(game)[0], ("random",))
+    ]
 
 
 @contextmanager

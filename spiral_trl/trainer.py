@@ -399,12 +399,13 @@ class _TrainerSampler:
 
 def last_complete_checkpoint(output_dir: str | Path) -> Path | None:
     """Returns the newest whole checkpoint under `output_dir`, or None; one torn by a kill is passed over."""
-    folders = sorted(
-        (folder for folder in Path(output_dir).glob("checkpoint-*") if folder.name.rpartition("-")[2].isdigit()),
-        key=lambda folder: int(folder.name.rpartition("-")[2]),
-    )
-    whole = [folder for folder in folders if (folder / STATE_FILE).exists()]
-    return whole[-1] if whole else None
+    folders = (folder for folder in Path(output_dir).glob("checkpoint-*") if folder.name.rpartition("-")[2].isdigit())
+    return max((folder for folder in folders if (folder / STATE_FILE).exists()), key=checkpoint_step, default=None)
+
+
+def checkpoint_step(folder: Path) -> int:
+    """Returns the step after which a checkpoint was saved."""
+    return int(folder.name.rpartition("-")[2])
 
 
 _ROW_TENSORS: Final = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "row_weight")

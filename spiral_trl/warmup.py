@@ -172,7 +172,7 @@ def warm_up(
     """
     prompts = tokenizer([example.prompt for example in examples], add_special_tokens=False)["input_ids"]
     replies = tokenizer([example.reply for example in examples], add_special_tokens=False)["input_ids"]
-    end_id = token_id(tokenizer, "eos_token")
+    end_id, pad_id = token_id(tokenizer, "eos_token"), token_id(tokenizer, "pad_token")
     rows = [
         (torch.tensor([*prompt, *reply, end_id]), len(prompt)) for prompt, reply in zip(prompts, replies, strict=True)
     ]
@@ -190,16 +190,14 @@ def warm_up(
         loss = 0.0
         # Rows of like length go together, so that little is computed on padding.
         for start in range(0, len(chosen), _CHUNK):
-            chunk_loss = (
-                _reply_loss(model, chosen[start : start + _CHUNK], token_id(tokenizer, "pad_token")) / num_tokens
-            )
+            chunk_loss = _reply_loss(model, chosen[start : start + _CHUNK], pad_id) / num_tokens
             chunk_loss.backward()
             loss += chunk_loss.item()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         losses.append(loss)
-        on_step(step, losses[-1])
+        on_step(step, loss)
     last = losses[-max(1, len(losses) // 10) :]
     return sum(last) / len(last)
 
