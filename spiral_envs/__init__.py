@@ -22,12 +22,24 @@ from spiral_envs.errors import (
     MoveError,
     UnknownNameError,
 )
-from spiral_envs.game import CHANCE, TERMINAL, Codec, Game, GameSpec
+from spiral_envs.game import CHANCE, TERMINAL, Codec, DiscreteForm, Game, GameSpec
 from spiral_envs.gym import SeatEnv, gymnasium_id, register_gymnasium
-from spiral_envs.match import Fault, GameMatch, InvalidMove, Match, Outcome, Reply, Termination, Turn, View
+from spiral_envs.match import (
+    Fault,
+    GameMatch,
+    InvalidMove,
+    Match,
+    MatchSource,
+    Outcome,
+    Reply,
+    Termination,
+    Turn,
+    View,
+)
 from spiral_envs.play import play
 from spiral_envs.registry import find_game, game_ids
 from spiral_envs.registry import register as _register
+from spiral_envs.sources import find_source
 
 __version__ = "0.1.0"
 
@@ -37,6 +49,7 @@ __all__ = [
     "Agent",
     "BrokenLawError",
     "Codec",
+    "DiscreteForm",
     "EnvModule",
     "Episode",
     "Fault",
@@ -47,6 +60,7 @@ __all__ = [
     "InvalidMove",
     "MalformedMoveError",
     "Match",
+    "MatchSource",
     "MissingExtraError",
     "MoveError",
     "Outcome",
@@ -60,6 +74,7 @@ __all__ = [
     "__version__",
     "check_game",
     "find_game",
+    "find_source",
     "game_ids",
     "make",
     "make_agent",
@@ -74,16 +89,18 @@ def make_match(game_id: str, *, seed: int, invalid_move: str = "forfeit", **game
     """Returns a new match of a game.
 
     Args:
-        game_id: A registered id, with options in parentheses if you like: `kuhn_poker_v0(hands=1)`.
+        game_id: A registered id, with options in parentheses if you like: `kuhn_poker_v0(hands=1)`; or a game of a
+            bridge: `openspiel:leduc_poker`, `textarena:ConnectFour-v0`, `pettingzoo:connect_four_v3`.
         seed: Decides every chance move.
         invalid_move: What a fault costs: "forfeit" or "random", see `InvalidMove`.
         game_options: The game's own options; its module docstring lists them.
 
     Raises:
         UnknownNameError: No such game, option or policy.
-        ValueError: The value of an option is out of its range.
+        ValueError: The value of an option is out of its range, or the bridged game cannot work here.
+        MissingExtraError: The bridge's package is not installed.
     """
-    return GameMatch(find_game(game_id, **game_options), seed=seed, invalid_move=invalid_move)
+    return find_source(game_id, **game_options).start(seed=seed, invalid_move=invalid_move)
 
 
 def register(spec: GameSpec) -> None:

@@ -23,9 +23,9 @@ from pettingzoo.utils.env import AECEnv, ParallelEnv  # pyright: ignore[reportMi
 from pettingzoo.utils.wrappers import OrderEnforcingWrapper  # pyright: ignore[reportMissingTypeStubs]
 
 from spiral_envs.errors import UnknownNameError
-from spiral_envs.game import GameSpec, Player
-from spiral_envs.match import GameMatch, InvalidMove, Match
-from spiral_envs.registry import find_game
+from spiral_envs.game import Player
+from spiral_envs.match import InvalidMove, Match, MatchSource
+from spiral_envs.sources import find_source
 from spiral_envs.spaces import OBSERVATIONS, MoveText, PlainText
 
 RENDER_MODES: Final = ("ansi", "human")
@@ -249,11 +249,11 @@ def raw_env(
         raise UnknownNameError("form of actions", actions, _ACTION_FORMS)
     if invalid_move not in _POLICIES:
         raise UnknownNameError("invalid_move policy", invalid_move, _POLICIES)
-    spec = find_game(game_id, **game_options)
+    source = find_source(game_id, **game_options)
     return TextAECEnv(
-        partial(_start_match, spec, invalid_move),
-        name=spec.id,
-        num_seats=spec.game.num_players,
+        partial(_start_match, source, invalid_move),
+        name=source.id,
+        num_seats=len(source.roles),
         render_mode=render_mode,
     )
 
@@ -293,8 +293,8 @@ def render_match(match: Match) -> str:
     return "\n\n".join(parts)
 
 
-def _start_match(spec: GameSpec, invalid_move: str, seed: int) -> Match:
-    return GameMatch(spec, seed=seed, invalid_move=invalid_move)
+def _start_match(source: MatchSource, invalid_move: str, seed: int) -> Match:
+    return source.start(seed=seed, invalid_move=invalid_move)
 
 
 _ACTION_FORMS: Final = ("text",)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
@@ -103,6 +104,28 @@ class Codec(Protocol[StateT_contra, MoveT]):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DiscreteForm:
+    """A game in numbers, for learners that read no text: a fixed list of moves, and what a seat knows as numbers.
+
+    Attributes:
+        moves: Every move of a player that is legal somewhere, once; its place is the number of the action.
+        shape: The shape of an observation.
+        features: Returns what a seat knows of a state, no more than the text says and enough to play by: as many
+            numbers as `shape` has places, the last axis running fastest.
+    """
+
+    # A registry holds games of every state and move type, which only Any can say.
+    moves: tuple[Any, ...]
+    shape: tuple[int, ...]
+    features: Callable[[Any, Player], Sequence[float]]
+
+    @property
+    def num_features(self) -> int:
+        """How many numbers an observation has."""
+        return math.prod(self.shape)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class GameSpec:
     """A registered game: rules, text and the facts that are true of every match.
@@ -118,6 +141,9 @@ class GameSpec:
         perfect_information: Whether every player sees the whole state.
         knowledge: What a seat knows of a state that matters to its play, as a value for search agents; None when the
             game says it only in words, and unused with perfect information.
+        talk: Whether a move may carry words of the player's own; `Game.legal_moves` then lists samples, and more texts
+            are legal than it lists.
+        discrete: The game in numbers; None for a game without a fixed list of moves.
         options: The options that differ from their default, by name.
         configure: Builds the same game with other options; None for a game without options.
         id: The id without options, such as `kuhn_poker_v0`.
@@ -134,6 +160,8 @@ class GameSpec:
     zero_sum: bool = True
     perfect_information: bool = False
     knowledge: Callable[[Any, Player], object] | None = None
+    talk: bool = False
+    discrete: DiscreteForm | None = None
     options: Mapping[str, object] = field(default_factory=dict[str, object])
     configure: Callable[..., GameSpec] | None = None
     id: str = field(init=False)

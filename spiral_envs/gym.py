@@ -10,8 +10,8 @@ from spiral_envs.aec import RENDER_MODES, render_in
 from spiral_envs.agents import Agent, make_agent
 from spiral_envs.errors import UnknownNameError
 from spiral_envs.game import Player
-from spiral_envs.match import GameMatch, Match
-from spiral_envs.registry import find_game
+from spiral_envs.match import Match
+from spiral_envs.sources import find_source
 from spiral_envs.spaces import OBSERVATIONS, MoveText
 
 
@@ -51,8 +51,8 @@ class SeatEnv(gymnasium.Env[str, str]):
             UnknownNameError: No such game, option, agent, policy or render mode.
             ValueError: No such seat, or the value of an option is out of its range.
         """
-        self._spec = find_game(game_id, **game_options)
-        self._seats = _seats_of(seat, self._spec.game.num_players)
+        self._source = find_source(game_id, **game_options)
+        self._seats = _seats_of(seat, len(self._source.roles))
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise UnknownNameError("render mode", render_mode, RENDER_MODES)
         self.render_mode = render_mode
@@ -61,7 +61,7 @@ class SeatEnv(gymnasium.Env[str, str]):
         self._invalid_move = invalid_move
         self._opponent_string = opponent if isinstance(opponent, str) else None
         self._opponent: Agent = make_agent(opponent) if isinstance(opponent, str) else opponent
-        self._match: Match = GameMatch(self._spec, seed=0, invalid_move=invalid_move)
+        self._match: Match = self._source.start(seed=0, invalid_move=invalid_move)
         self._seat: Player = self._seats[0]
         self._is_over = True
 
@@ -76,7 +76,7 @@ class SeatEnv(gymnasium.Env[str, str]):
         if seed is not None and self._opponent_string is not None:
             self._opponent = make_agent(self._opponent_string, seed=self._draw(2**32))
         self._seat = self._seats[self._draw(len(self._seats))]
-        self._match = GameMatch(self._spec, seed=self._draw(2**32), invalid_move=self._invalid_move)
+        self._match = self._source.start(seed=self._draw(2**32), invalid_move=self._invalid_move)
         self._is_over = False
         return self._await_learner()
 
@@ -88,7 +88,7 @@ class SeatEnv(gymnasium.Env[str, str]):
             TypeError: `action` is not a text.
         """
         if self._is_over:
-            raise RuntimeError(f"no match of {self._spec.label} is in progress: call reset()")
+            raise RuntimeError(f"no match of {self._source.label} is in progress: call reset()")
         if not isinstance(action, str):  # pyright: ignore[reportUnnecessaryIsInstance] - a user's loop is not typed
             raise TypeError(f"action is {action!r}: expected a text such as '[move]'")
         if self._match.outcome is None:

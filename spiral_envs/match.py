@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -36,7 +37,7 @@ class InvalidMove(StrEnum):
     """What a fault costs."""
 
     FORFEIT = "forfeit"
-    """The offender gets the lowest return of the game, and in a game of two the other the highest."""
+    """The offender gets the lowest return of the game, and the others share what it loses; see `forfeit_returns`."""
 
     RANDOM = "random"
     """A legal move drawn uniformly from the match's own random numbers is played instead."""
@@ -190,6 +191,58 @@ class Match(Protocol):
             RuntimeError: The match is over.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MatchSource:
+    """Where matches of one game come from: its rules here, or a bridge to another package.
+
+    Attributes:
+        id: The id without options.
+        label: The id with the options that differ from their default.
+        roles: What the rules give each seat.
+        zero_sum: Whether the returns of every match sum to 0.
+        return_range: The lowest and the highest return that a seat can get.
+        start: Starts a match, given `seed` and `invalid_move` by name; raises UnknownNameError for a policy that does
+            not exist, and ValueError for one that the source cannot keep.
+        spec: The rules; None where they cannot be read, as in a bridge to an environment.
+    """
+
+    id: str
+    label: str
+    roles: tuple[str, ...]
+    zero_sum: bool
+    return_range: tuple[float, float]
+    start: StartMatch
+    spec: GameSpec | None = None
+
+
+class StartMatch(Protocol):
+    """Starts a match of a source."""
+
+    def __call__(self, *, seed: SupportsIndex, invalid_move: str = InvalidMove.FORFEIT) -> Match:
+        """Returns a new match."""
+        ...
+
+
+def forfeit_returns(
+    offender: Player, *, num_seats: int, return_range: tuple[float, float], zero_sum: bool
+) -> tuple[float, ...]:
+    """Returns the payoffs of a match that the fault of `offender` ended.
+
+    In a zero-sum game of two the offender gets the lowest return and the other its negative. With more players the
+    others share the offender's loss, which is rounded up to a multiple of their number, so that the sum is exactly 0.
+    In other games the others get 0, or the return nearest to it.
+    """
+    low, high = return_range
+    if not zero_sum:
+        others = min(max(0.0, low), high)
+    elif num_seats == 2:
+        others = -low
+    else:
+        others = float(math.ceil(-low / (num_seats - 1)))
+        low = -others * (num_seats - 1)
+    return tuple(low if seat == offender else others for seat in range(num_seats))
 
 
 def make_view(spec: GameSpec, state: Any, seat: Player, *, turn: int) -> View:
@@ -367,9 +420,10 @@ class GameMatch:
             self._play(response, legal.moves[index], legal.texts[index], rule, fault, reason)
             return
         self._turns.append(Turn(offender, self._observation, response, None, rule, fault, reason))
-        low = self.spec.return_range[0]
-        others = -low / (len(self.roles) - 1)
-        returns = tuple(low if seat == offender else others for seat in range(len(self.roles)))
+        spec = self.spec
+        returns = forfeit_returns(
+            offender, num_seats=len(spec.roles), return_range=spec.return_range, zero_sum=spec.zero_sum
+        )
         self.outcome = Outcome(
             returns, Termination.FORFEIT, offender, fault, f"{self.roles[offender]} forfeits: {reason}"
         )

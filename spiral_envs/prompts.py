@@ -33,7 +33,7 @@ def boxed_cot(view: View, *, hints: bool = False) -> list[ChatMessage]:
         hints: Whether to list the legal moves.
     """
     content = (
-        f"You are playing a two-player zero-sum game. Your role is {view.role}. Make the move that is best for you.\n\n"
+        f"You are playing a game. Your role is {view.role}. Make the move that is best for you.\n\n"
         f"{view.text}\n"
         f"{_hint(view) if hints else ''}\n"
         "Reason step by step, then put your final move in \\boxed{}."

@@ -16,6 +16,9 @@ _MODULES: Final = {
     "simple_negotiation_v0": "spiral_envs.games.simple_negotiation",
 }
 
+_READABLE_BRIDGES: Final = {"openspiel": "spiral_envs.bridges.openspiel"}
+"""The bridges to packages whose rules can be read, by what comes before the colon: `find_game(name) -> GameSpec`."""
+
 _specs: Final[dict[str, GameSpec]] = {}
 _configured: Final[dict[str, GameSpec]] = {}
 
@@ -40,7 +43,8 @@ def find_game(game: str, **options: object) -> GameSpec:
     """Returns the game that `game` names, with its options set.
 
     Args:
-        game: An id such as `kuhn_poker_v0`, or an id with options: `kuhn_poker_v0(hands=1,payoff=chips)`.
+        game: An id such as `kuhn_poker_v0`, or an id with options: `kuhn_poker_v0(hands=1,payoff=chips)`; or a game of
+            OpenSpiel, `openspiel:leduc_poker(players=3)`.
         options: More options; they win over those in `game`.
 
     Raises:
@@ -53,6 +57,11 @@ def find_game(game: str, **options: object) -> GameSpec:
     known = _specs.get(asked_for) or _configured.get(asked_for)
     if known is not None:
         return known
+    bridge, colon, _ = game.partition(":")
+    if colon and bridge in _READABLE_BRIDGES:
+        bridged: GameSpec = import_module(_READABLE_BRIDGES[bridge]).find_game(game, **options)
+        bridged = _configured[asked_for] = _configured.setdefault(bridged.label, bridged)
+        return bridged
     game_id, parsed = parse_game(game)
     spec = _specs.get(game_id)
     if spec is None:

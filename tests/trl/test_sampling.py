@@ -144,7 +144,7 @@ def test_the_plain_style_is_the_prompt_as_it_is(tokenizer):
 def test_a_chat_prompt_is_the_template_once_with_the_opening_of_the_answer(chat_tokenizer):
     view = views(KUHN, 1)[0]
     text = chat_tokenizer.decode(encoder(chat_tokenizer, "boxed_cot", use_chat_template=True).encode(view))
-    assert text.startswith("<|start|>user\nYou are playing a two-player zero-sum game. Your role is Player 0.")
+    assert text.startswith("<|start|>user\nYou are playing a game. Your role is Player 0.")
     assert view.text in text
     assert text.endswith("put your final move in \\boxed{}.<|end|>\n<|start|>assistant\n")
 

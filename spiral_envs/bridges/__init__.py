@@ -1,0 +1,1 @@
+"""Bridges to the games of other packages, one file each."""
