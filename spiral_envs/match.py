@@ -16,6 +16,9 @@ from spiral_envs.game import CHANCE, TERMINAL, GameSpec, Player, new_tuple
 
 _MAX_CACHED_TABLES: Final = 1024
 
+_MAX_POSITIONS: Final = 8192
+"""Enough for tic-tac-toe. The longest texts make this about 30 MB."""
+
 
 class Fault(StrEnum):
     """What a player did wrong. An error of the program is none of these: it raises."""
@@ -247,30 +250,18 @@ def forfeit_returns(
 
 def make_view(spec: GameSpec, state: Any, seat: Player, *, turn: int) -> View:
     """Returns what `seat` is shown of `state` after `turn` turns, as a match would show it."""
-    legal = _move_texts(spec).of(state).texts if spec.game.to_move(state) == seat else ()
+    legal = _positions(spec).moves_of(state).texts if spec.game.to_move(state) == seat else ()
     return _view(spec, state, seat, spec.codec.observe(state, seat), legal, turn)
 
 
 class GameMatch:
-    """A match of a native game: `Match` over a `GameSpec`.
+    """A match of a game whose rules are here: `Match` over a `GameSpec`.
 
     The same seed and the same replies give the same match, whatever else runs in the process. The random numbers are
     those of `spiral_envs.chance`: a match holds its seed and how many numbers it has drawn.
     """
 
-    __slots__ = (
-        "_draws",
-        "_legal",
-        "_move_texts",
-        "_observation",
-        "_policy",
-        "_state",
-        "_turns",
-        "outcome",
-        "seat_to_move",
-        "seed",
-        "spec",
-    )
+    __slots__ = ("_draws", "_policy", "_position", "_positions", "_turns", "outcome", "seat_to_move", "seed", "spec")
 
     def __init__(self, spec: GameSpec, *, seed: SupportsIndex, invalid_move: str = InvalidMove.FORFEIT) -> None:
         """Starts a match.
@@ -289,30 +280,32 @@ class GameMatch:
             raise UnknownNameError("invalid_move policy", invalid_move, _POLICIES)
         self.spec = spec
         self.seed = operator.index(seed)
-        self.outcome: Outcome | None = None
-        self.seat_to_move: Player | None = None
         self._policy = policy
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}: expected an integer from 0")
         self._draws = 0
         self._turns: list[Turn] = []
-        self._move_texts = _move_texts(spec)
-        self._settle(spec.game.initial_state())
+        self._positions = _positions(spec)
+        self.outcome: Outcome | None = None
+        self.seat_to_move: Player | None = None
+        self._position = position = self._positions.root
+        if position.player < 0:
+            self._settle(position)
+        else:
+            self.seat_to_move = position.player
 
     def __getstate__(self) -> tuple[Any, ...]:
         """Returns everything but what follows from it; the turns as a value, so that copies do not share them."""
-        turns = tuple(self._turns)
-        return (self.spec, self.seed, self.outcome, self.seat_to_move, self._policy, self._draws, turns, self._state)
+        turns, state = tuple(self._turns), self._position.state
+        return (self.spec, self.seed, self.outcome, self.seat_to_move, self._policy, self._draws, turns, state)
 
     def __setstate__(self, kept: tuple[Any, ...]) -> None:
         """Restores what `__getstate__` returned."""
-        self.spec, self.seed, self.outcome, self.seat_to_move, self._policy, self._draws, turns, self._state = kept
+        self.spec, self.seed, self.outcome, self.seat_to_move, self._policy, self._draws, turns, state = kept
         self._turns = list(turns)
-        self._move_texts = _move_texts(self.spec)
-        self._legal, self._observation = _NO_MOVES, ""
-        if self.seat_to_move is not None:
-            self._legal = self._move_texts.of(self._state)
-            self._observation = self.spec.codec.observe(self._state, self.seat_to_move)
+        self._positions = _positions(self.spec)
+        num_turns = len(turns) - (self.outcome is not None and self.outcome.termination is Termination.FORFEIT)
+        self._position = _Position(self.spec, self._positions, state, num_turns)
 
     @property
     def game(self) -> str:
@@ -334,18 +327,24 @@ class GameMatch:
         """The turns taken so far."""
         return tuple(self._turns)
 
+    @property
+    def state(self) -> Any:
+        """The whole state of the game, for whoever runs the match: a player may know less."""
+        return self._position.state
+
     def view(self, seat: Player) -> View:
         """Returns what `seat` is shown now.
 
         Raises:
             ValueError: There is no such seat.
         """
-        spec = self.spec
+        position = self._position
         if seat == self.seat_to_move:
-            return _view(spec, self._state, seat, self._observation, self._legal.texts, len(self._turns))
+            return position.view or position.make_view(self.spec)
+        spec = self.spec
         if not 0 <= seat < len(spec.roles):
             raise ValueError(f"{spec.label} has seats 0 to {len(spec.roles) - 1}, not {seat!r}")
-        return _view(spec, self._state, seat, spec.codec.observe(self._state, seat), (), len(self._turns))
+        return _view(spec, position.state, seat, spec.codec.observe(position.state, seat), (), len(self._turns))
 
     def submit(self, response: str) -> None:
         """Plays the reply of the seat to move, or applies the invalid-move policy to it.
@@ -355,72 +354,93 @@ class GameMatch:
         """
         if self.seat_to_move is None:
             raise RuntimeError(f"this match of {self.game} is over: start another")
+        position = self._position
+        # A longer reply is no move's own text, and looking it up would mean to hash it. Other kinds of text than str
+        # carry more than their characters.
+        if type(response) is str and len(response) <= position.legal.max_chars:
+            step = position.steps.get(response)
+            if step is None and response in position.legal.by_text:
+                step = self._positions.step(position, response)
+            if step is not None:
+                self._go_on(*step)
+                return
         if isinstance(response, Reply) and response.fault is not None:
             self._charge(response, Rule.NONE, response.fault, _FAULT_REASONS[response.fault])
             return
-        legal = self._legal
-        # A longer reply is no move's own text, and looking it up would mean to hash it.
-        move = legal.by_text.get(response) if len(response) <= legal.max_chars else None
-        if move is None:
-            self._read(response)
-        else:
-            self._play(response, move, response, _OWN_TEXT)
+        self._read(response)
+
+    def play(self, move: Any) -> None:
+        """Plays a move of the game itself, as if its text had been submitted.
+
+        Raises:
+            IllegalMoveError: `move` is not legal now.
+            RuntimeError: The match is over.
+        """
+        if self.seat_to_move is None:
+            raise RuntimeError(f"this match of {self.game} is over: start another")
+        if move not in self._position.legal.moves:
+            raise IllegalMoveError(f"illegal move {move!r} in {self.game}: expected one of its legal moves")
+        self.submit(self.spec.codec.format_move(move))
 
     def _read(self, response: str) -> None:
         """Plays the move that stands somewhere in `response`, or charges the fault."""
-        by_text = self._legal.by_text
+        legal = self._position.legal
         stripped = response.strip()
-        own = by_text.get(stripped) if len(stripped) <= self._legal.max_chars else None
-        if own is not None:
-            self._play(response, own, stripped, Rule.OWN_TEXT)
+        if len(stripped) <= legal.max_chars and stripped in legal.by_text:
+            self._play(response, stripped, Rule.OWN_TEXT)
             return
         rule, answer, reason = extract(response, self._is_move_syntax)
         if rule is Rule.NONE:
             self._charge(response, rule, Fault.MALFORMED, reason)
             return
         for text in (answer, f"[{answer}]"):
-            move = by_text.get(text)
-            if move is not None:
-                self._play(response, move, text, rule)
+            if text in legal.by_text:
+                self._play(response, text, rule)
                 return
         codec = self.spec.codec
         try:
-            move = codec.parse_move(self._state, answer)
+            move = codec.parse_move(self._position.state, answer)
         except MoveError as error:
             fault = Fault.ILLEGAL if isinstance(error, IllegalMoveError) else Fault.MALFORMED
             self._charge(response, rule, fault, str(error))
             return
-        self._play(response, move, codec.format_move(move), rule)
+        self._play_unlisted(response, move, rule)
 
     def _is_move_syntax(self, token: str) -> bool:
         try:
-            self.spec.codec.parse_move(self._state, token)
+            self.spec.codec.parse_move(self._position.state, token)
         except MalformedMoveError:
             return False
         except IllegalMoveError:
             return True
         return True
 
-    def _play(
-        self, response: str, move: Any, text: str, rule: Rule, fault: Fault | None = None, reason: str = ""
-    ) -> None:
-        seat = self.seat_to_move
-        assert seat is not None, "checked by submit"
-        turn = new_tuple(Turn, (seat, self._observation, response, text, rule, fault, reason, True))
-        self._settle(self.spec.game.next_state(self._state, move))
-        self._turns.append(turn)
+    def _play(self, response: str, text: str, rule: Rule, fault: Fault | None = None, reason: str = "") -> None:
+        """Plays the listed move with this text."""
+        position = self._position
+        _, following = position.steps.get(text) or self._positions.step(position, text)
+        self._go_on(self._turn(response, text, rule, fault, reason), following)
+
+    def _play_unlisted(self, response: str, move: Any, rule: Rule) -> None:
+        """Plays a legal move that may not be among those listed, such as one with a remark."""
+        spec, position = self.spec, self._position
+        following = _Position(spec, self._positions, spec.game.next_state(position.state, move), position.turn + 1)
+        self._go_on(self._turn(response, spec.codec.format_move(move), rule), following)
+
+    def _turn(self, response: str, text: str, rule: Rule, fault: Fault | None = None, reason: str = "") -> Turn:
+        position = self._position
+        return new_tuple(Turn, (position.player, position.observation, response, text, rule, fault, reason, True))
 
     def _charge(self, response: str, rule: Rule, fault: Fault, reason: str) -> None:
-        offender = self.seat_to_move
-        assert offender is not None, "checked by submit"
+        position = self._position
         if self._policy is InvalidMove.RANDOM:
-            legal = self._legal
-            index = int(uniform(self.seed, self._draws) * len(legal.moves))
+            texts = position.legal.texts
+            index = int(uniform(self.seed, self._draws) * len(texts))
             self._draws += 1
-            self._play(response, legal.moves[index], legal.texts[index], rule, fault, reason)
+            self._play(response, texts[index], rule, fault, reason)
             return
-        self._turns.append(Turn(offender, self._observation, response, None, rule, fault, reason))
-        spec = self.spec
+        spec, offender = self.spec, position.player
+        self._turns.append(Turn(offender, position.observation, response, None, rule, fault, reason))
         returns = forfeit_returns(
             offender, num_seats=len(spec.roles), return_range=spec.return_range, zero_sum=spec.zero_sum
         )
@@ -429,25 +449,30 @@ class GameMatch:
         )
         self.seat_to_move = None
 
-    def _settle(self, state: Any) -> None:
-        """Goes on from `state`: plays chance moves until a player is to move or the game is over.
+    def _go_on(self, turn: Turn, position: _Position) -> None:
+        """Records `turn`, which leads to `position`.
 
         Everything is computed before anything changes, so that an error of the game leaves the match as it was.
         """
-        spec, draws = self.spec, self._draws
-        game = spec.game
-        player = game.to_move(state)
-        while player == CHANCE:
-            state = game.next_state(state, _pick(game.chance_outcomes(state), uniform(self.seed, draws)))
-            draws += 1
-            player = game.to_move(state)
-        if player == TERMINAL:
-            self.outcome = _finished(game.returns(state))
-            self.seat_to_move, self._legal, self._observation = None, _NO_MOVES, ""
+        if position.player < 0:
+            self._settle(position)
         else:
-            legal, observation = self._move_texts.of(state), spec.codec.observe(state, player)
-            self.seat_to_move, self._legal, self._observation = player, legal, observation
-        self._state, self._draws = state, draws
+            self._position, self.seat_to_move = position, position.player
+        self._turns.append(turn)
+
+    def _settle(self, position: _Position) -> None:
+        """Plays chance moves until a player is to move or the game is over."""
+        draws, seed, positions = self._draws, self.seed, self._positions
+        while position.player == CHANCE:
+            if position.was_left:
+                position = positions.drawn(position, uniform(seed, draws))
+                draws += 1
+            else:
+                position.was_left = True
+                position, draws = positions.drawn_once(position, seed, draws)
+        is_over = position.player == TERMINAL
+        self._draws, self._position = draws, position
+        self.outcome, self.seat_to_move = (position.outcome, None) if is_over else (None, position.player)
 
 
 class _Moves(NamedTuple):
@@ -466,36 +491,144 @@ class _Moves(NamedTuple):
     max_chars: int
 
 
-class _MoveTexts:
-    """The texts of a game's moves, which all its matches share.
+class _Position:
+    """A state with what follows from it, computed once for all matches that come by.
 
-    They are remembered by the identity of the tuple of legal moves: a game that returns the same tuple for the same
-    position pays for its texts once.
+    Attributes:
+        state: The state.
+        turn: How many turns the players have taken.
+        player: Who moves.
+        legal: The legal moves.
+        observation: What the player to move observes.
+        view: What the player to move is shown; None as long as nobody has looked.
+        outcome: How the game ended; None before the end.
+        outcomes: Chance's moves with their probabilities.
+        steps: By the text of a move, the turn of a player who says nothing else, and where it leads.
+        drawn: Where the moves of chance lead.
+        was_left: Whether a match has gone on from here.
     """
 
-    __slots__ = ("_known", "_spec")
+    # Most positions are seen once: what they do not need is left to the class.
+    legal: _Moves = _Moves((), (), {}, 0)
+    observation: str = ""
+    view: View | None = None
+    outcome: Outcome | None = None
+    outcomes: tuple[tuple[Any, float], ...] = ()
+    steps: dict[str, tuple[Turn, _Position]] = {}  # noqa: RUF012 - replaced, never written to
+    drawn: dict[Any, _Position] = {}  # noqa: RUF012 - likewise
+    was_left: bool = False
+
+    def __init__(self, spec: GameSpec, positions: _Positions, state: Any, turn: int) -> None:
+        """Looks at `state` once."""
+        self.state = state
+        self.turn = turn
+        self.player = player = spec.game.to_move(state)
+        if player >= 0:
+            self.legal = positions.moves_of(state)
+            self.observation = spec.codec.observe(state, player)
+        elif player == TERMINAL:
+            self.outcome = _finished(spec.game.returns(state))
+        else:
+            self.outcomes = spec.game.chance_outcomes(state)
+
+    def make_view(self, spec: GameSpec) -> View:
+        """Returns `view`, and remembers it."""
+        self.view = view = _view(spec, self.state, self.player, self.observation, self.legal.texts, self.turn)
+        return view
+
+
+class _Positions:
+    """The positions of a game that matches come by often, and the texts of its moves.
+
+    A position is remembered when a match goes on from one that another match has left before, so that every match adds
+    about one: what is near the start of a large game, in the end all of a small one. When there are `_MAX_POSITIONS`,
+    all are forgotten, and matches in progress keep their own.
+
+    The texts of moves are remembered by the identity of the tuple of legal moves: a game that returns the same tuple
+    for the same moves pays for its texts once.
+    """
+
+    __slots__ = ("_known", "_moves", "_spec", "root")
 
     def __init__(self, spec: GameSpec) -> None:
-        """Remembers nothing yet."""
+        """Remembers the start."""
         self._spec = spec
-        self._known: dict[int, _Moves] = {}
+        self._moves: dict[int, _Moves] = {}
+        self._known: dict[tuple[int, Any], _Position] = {}
+        self.root = self._start()
 
-    def of(self, state: Any) -> _Moves:
+    def step(self, position: _Position, text: str) -> tuple[Turn, _Position]:
+        """Returns the turn of a player who says nothing but the text of this listed move, and where it leads."""
+        turn = new_tuple(Turn, (position.player, position.observation, text, text, _OWN_TEXT, None, "", True))
+        state = self._spec.game.next_state(position.state, position.legal.by_text[text])
+        if not position.was_left:
+            position.was_left = True
+            return turn, _Position(self._spec, self, state, position.turn + 1)
+        if not position.steps:
+            position.steps = {}
+        step = position.steps[text] = (turn, self._remembered(state, position.turn + 1))
+        return step
+
+    def drawn(self, position: _Position, threshold: float) -> _Position:
+        """Returns the position after the move of chance at which the cumulative probability exceeds `threshold`."""
+        move = _pick(position.outcomes, threshold)
+        following = position.drawn.get(move)
+        if following is None:
+            if not position.drawn:
+                position.drawn = {}
+            state = self._spec.game.next_state(position.state, move)
+            following = position.drawn[move] = self._remembered(state, position.turn)
+        return following
+
+    def drawn_once(self, position: _Position, seed: int, draws: int) -> tuple[_Position, int]:
+        """Returns the position after all the moves of chance, of which nothing is remembered, and the new `draws`."""
+        game, state, player = self._spec.game, position.state, CHANCE
+        while player == CHANCE:
+            state = game.next_state(state, _pick(game.chance_outcomes(state), uniform(seed, draws)))
+            draws += 1
+            player = game.to_move(state)
+        return _Position(self._spec, self, state, position.turn), draws
+
+    def moves_of(self, state: Any) -> _Moves:
         """Returns the legal moves of `state`."""
         moves = self._spec.game.legal_moves(state)
-        found = self._known.get(id(moves))
+        found = self._moves.get(id(moves))
         if found is None:
             texts = tuple(map(self._spec.codec.format_move, moves))
             found = _Moves(moves, texts, dict(zip(texts, moves, strict=True)), max(map(len, texts), default=0))
-            if len(self._known) >= _MAX_CACHED_TABLES:
-                self._known.clear()
-            self._known[id(moves)] = found
+            if len(self._moves) >= _MAX_CACHED_TABLES:
+                self._moves.clear()
+            self._moves[id(moves)] = found
         return found
+
+    def _remembered(self, state: Any, turn: int) -> _Position:
+        key = (turn, state)
+        position = self._known.get(key)
+        if position is None:
+            if len(self._known) >= _MAX_POSITIONS:
+                self._known.clear()
+                self.root = self._start()
+            position = self._known[key] = _Position(self._spec, self, state, turn)
+        return position
+
+    def _start(self) -> _Position:
+        root = _Position(self._spec, self, self._spec.game.initial_state(), 0)
+        root.was_left = True
+        return root
 
 
 @lru_cache(maxsize=256)
-def _move_texts(spec: GameSpec) -> _MoveTexts:
-    return _MoveTexts(spec)
+def _positions(spec: GameSpec) -> _Positions:
+    return _Positions(spec)
+
+
+def _pick(outcomes: tuple[tuple[Any, float], ...], threshold: float) -> Any:
+    """Returns the outcome at which the cumulative probability first exceeds `threshold`."""
+    for move, probability in outcomes:
+        threshold -= probability
+        if threshold < 0:
+            return move
+    return outcomes[-1][0]
 
 
 @lru_cache(maxsize=1024)
@@ -512,15 +645,6 @@ def _view(spec: GameSpec, state: Any, seat: Player, observation: str, legal_move
     return new_tuple(View, (opening + observation, role, seat, legal_moves, turn, rules, observation, label, known))
 
 
-def _pick(outcomes: tuple[tuple[Any, float], ...], threshold: float) -> Any:
-    """Returns the outcome at which the cumulative probability first exceeds `threshold`."""
-    for move, probability in outcomes:
-        threshold -= probability
-        if threshold < 0:
-            return move
-    return outcomes[-1][0]
-
-
 @lru_cache(maxsize=1024)
 def _finished(returns: tuple[float, ...]) -> Outcome:
     return Outcome(returns, Termination.FINISHED)
@@ -528,8 +652,6 @@ def _finished(returns: tuple[float, ...]) -> Outcome:
 
 # Looking a member up in its enumeration takes as long as building a turn.
 _OWN_TEXT: Final = Rule.OWN_TEXT
-
-_NO_MOVES: Final = _Moves((), (), {}, 0)
 
 _POLICIES: Final = {policy.value: policy for policy in InvalidMove}
 

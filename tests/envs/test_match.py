@@ -302,14 +302,14 @@ def test_make_view_shows_what_the_match_shows(game):
     rng = random.Random(0)
     while match.seat_to_move is not None:
         for seat in (0, 1):
-            assert make_view(spec, match._state, seat, turn=len(match.turns)) == match.view(seat)
+            assert make_view(spec, match.state, seat, turn=len(match.turns)) == match.view(seat)
         match.submit(rng.choice(legal(match)))
-    assert spec.game.to_move(match._state) == TERMINAL
+    assert spec.game.to_move(match.state) == TERMINAL
 
 
 def test_hidden_information_stays_out_of_a_view():
     match = GameMatch(find_game("kuhn_poker_v0"), seed=0)
-    state = match._state
+    state = match.state
     for seat in (0, 1):
         # Whatever a view carries besides its text belongs to the seat: the state itself is not handed out.
         assert match.view(seat).state is not state
