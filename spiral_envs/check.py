@@ -7,6 +7,7 @@ larger one, and in matches. What the rules of a particular game say is for its o
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 import random
 from collections.abc import Callable, Iterator
@@ -68,6 +69,10 @@ class Law(Enum):
     FAULTS = "law 8 (faults)"
     """Any text is a move or a fault, never an error. The rules refuse an illegal move with `IllegalMoveError`, a
     move from elsewhere in the game is illegal rather than malformed, and a truncated reply is truncated."""
+
+    DISCRETE = "law 9 (discrete form)"
+    """The discrete form of a game lists every legal move, each once, and its features are as many finite numbers as its
+    shape has places. They tell a player no more than the text: equal texts mean equal features."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +341,28 @@ def _check_faults(case: _Case) -> None:
             match.submit(text)
 
 
+def _check_discrete(case: _Case) -> None:
+    spec, form = case.spec, case.spec.discrete
+    if form is None:
+        return
+    listed = set(form.moves)
+    if len(listed) < len(form.moves):
+        raise case.error(Law.DISCRETE, "a move is listed twice", ())
+    known: dict[tuple[Player, str], tuple[float, ...]] = {}
+    for history, state, player, shown in case.positions:
+        for move in spec.game.legal_moves(state):
+            if move not in listed:
+                raise case.error(Law.DISCRETE, f"{move!r} is legal but not listed", history)
+        if player == CHANCE:
+            continue
+        for seat in range(spec.game.num_players):
+            features = tuple(map(float, form.features(state, seat)))
+            if len(features) != form.num_features or not all(map(math.isfinite, features)):
+                raise case.error(Law.DISCRETE, f"shape {form.shape} does not fit {features!r}", history)
+            if known.setdefault((seat, shown[seat][-1]), features) != features:
+                raise case.error(Law.DISCRETE, f"seat {seat} is shown the same text with other features", history)
+
+
 def _expect_refusal(case: _Case, refuse: Callable[[Any, Any], object], state: Any, move: Any, history: History) -> None:
     try:
         refuse(state, move)
@@ -370,6 +397,7 @@ _TESTS: Final[tuple[Callable[[_Case], None], ...]] = (
     _check_replies,
     _check_copies,
     _check_faults,
+    _check_discrete,
 )
 """In the order in which a broken law confuses the tests after it least."""
 

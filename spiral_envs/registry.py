@@ -78,6 +78,11 @@ def find_game(game: str, **options: object) -> GameSpec:
     return configured
 
 
+def packaged_name(spec: GameSpec) -> str | None:
+    """Returns the name by which every process finds the game; None for a game that a user has made or registered."""
+    return spec.label if spec.id in _MODULES and spec in (_specs.get(spec.label), _configured.get(spec.label)) else None
+
+
 def parse_game(game: str) -> tuple[str, Mapping[str, object]]:
     """Returns the id and the options in `game`; values are Python literals, or else plain words.
 

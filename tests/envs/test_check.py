@@ -7,7 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spiral_envs import BrokenLawError, GameSpec, IllegalMoveError, MalformedMoveError, UnknownNameError, check_game
+from spiral_envs import (
+    BrokenLawError,
+    DiscreteForm,
+    GameSpec,
+    IllegalMoveError,
+    MalformedMoveError,
+    UnknownNameError,
+    check_game,
+)
 from spiral_envs.extraction import unbracketed
 from spiral_envs.games import kuhn_poker, simple_negotiation, tic_tac_toe
 from spiral_envs.games.kuhn_poker import Bet, Card, KuhnCodec, KuhnPoker, KuhnState
@@ -353,3 +361,40 @@ def test_the_check_leaves_the_global_random_numbers_as_they_were():
 def test_an_unknown_game_is_named_with_its_neighbours():
     with pytest.raises(UnknownNameError, match="did you mean kuhn_poker_v0"):
         check_game("kuhn_pokr_v0")
+
+
+def cards_in_numbers(state, seat):
+    return tuple(float(card) for card in state.hand.cards[seat : seat + 1]) or (0.0,)
+
+
+def card_of_the_other(state, seat):
+    return cards_in_numbers(state, 1 - seat)
+
+
+def no_number(state, seat):
+    return (float("nan"),)
+
+
+BETS = tuple(Bet)
+
+
+@pytest.mark.parametrize(
+    ("form", "why"),
+    [
+        (DiscreteForm(moves=(*BETS, Bet.FOLD), shape=(1,), features=cards_in_numbers), "listed twice"),
+        (DiscreteForm(moves=BETS[:3], shape=(1,), features=cards_in_numbers), "is legal but not listed"),
+        (DiscreteForm(moves=BETS, shape=(2,), features=cards_in_numbers), "does not fit"),
+        (DiscreteForm(moves=BETS, shape=(1,), features=no_number), "does not fit"),
+        (
+            DiscreteForm(moves=BETS, shape=(1,), features=card_of_the_other),
+            "the same text with other features",
+        ),
+    ],
+)
+def test_a_discrete_form_that_lacks_moves_or_shows_more_than_the_text_breaks_law_9(form, why):
+    with pytest.raises(BrokenLawError, match=rf"law 9 \(discrete form\): .*{why}"):
+        check_game(kuhn(discrete=form))
+
+
+def test_a_sound_discrete_form_passes():
+    check_game(kuhn(discrete=DiscreteForm(moves=BETS, shape=(1,), features=cards_in_numbers)))

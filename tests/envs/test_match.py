@@ -332,3 +332,12 @@ def test_a_hostile_reply_is_a_fault_and_no_crash(reply):
     match.submit(reply)
     assert ending(match).fault is Fault.MALFORMED
     assert len(ending(match).reason) < 200
+
+
+def test_an_unpickled_match_shares_the_game_with_all_others():
+    match = make_match("kuhn_poker_v0(hands=2,payoff=chips)", seed=3)
+
+    copied = pickle.loads(pickle.dumps(match))
+
+    assert copied.spec is match.spec
+    assert len(pickle.dumps(match)) < 1000
