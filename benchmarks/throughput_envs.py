@@ -12,12 +12,14 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Final
+
+from benchmarks.throughput_start import Start, measure_start
 
 if TYPE_CHECKING:
     from benchmarks.throughput_players import PlayGames
@@ -28,11 +30,79 @@ RESULTS: Final = Path(__file__).parent / "results" / "throughput_envs.json"
 
 MATCH_LOOP: Final = "match loop"
 RAW_ENV: Final = "raw_env"
+DISCRETE: Final = "raw_env, discrete"
 TEXTARENA: Final = "TextArena"
 OPEN_SPIEL: Final = "OpenSpiel with text"
+PETTINGZOO: Final = "PettingZoo classic"
 
-AIMS: Final = {MATCH_LOOP: 4.0, RAW_ENV: 2.0}
-"""How many times as fast as TextArena each should be."""
+OTHERS: Final = (TEXTARENA, OPEN_SPIEL, PETTINGZOO)
+
+NUMBER: Final = "number"
+"""How a player says its move where no text is."""
+
+AIMS: Final = {(MATCH_LOOP, TEXTARENA): 4.0, (MATCH_LOOP, OPEN_SPIEL): 1.0, (RAW_ENV, TEXTARENA): 2.5}
+"""How many times as fast as another each should be, in every game that both have."""
+
+IMPORT_AIM_S: Final = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A game and where else it can be played, under rules as near as the other's options allow.
+
+    Attributes:
+        game: In words.
+        ours: The id here, with options.
+        textarena: The id there, and the name of the function in `throughput_textarena` that moves.
+        open_spiel: The name there, with parameters.
+        pettingzoo: The module in `pettingzoo.classic`.
+    """
+
+    game: str
+    ours: str
+    textarena: tuple[str, str] | None = None
+    open_spiel: str | None = None
+    pettingzoo: str | None = None
+
+
+COMPARISONS: Final = (
+    Comparison("tic-tac-toe", "tic_tac_toe_v0", ("TicTacToe-v0", "tic_tac_toe_move"), "tic_tac_toe", "tictactoe_v3"),
+    Comparison(
+        "connect four", "connect_four_v0", ("ConnectFour-v0", "connect_four_move"), "connect_four", "connect_four_v3"
+    ),
+    Comparison("breakthrough", "breakthrough_v0", ("Breakthrough-v0", "breakthrough_move"), "breakthrough"),
+    Comparison("nim, piles 3 4 5", "nim_v0(piles=3-4-5)", ("Nim-v0", "nim_move"), "nim(pile_sizes=3;4;5)"),
+    Comparison("Kuhn poker, 3 hands", "kuhn_poker_v0(hands=3)", ("KuhnPoker-v0", "kuhn_poker_move")),
+    Comparison("Kuhn poker, 1 hand", "kuhn_poker_v0(hands=1,payoff=chips)", open_spiel="kuhn_poker"),
+    Comparison("Leduc poker", "leduc_poker_v0", open_spiel="leduc_poker"),
+    Comparison(
+        "liar's dice, 3 dice",
+        "liars_dice_v0(dice=3)",
+        ("LiarsDice-v0-small", "liars_dice_move"),
+        "liars_dice(numdice=3)",
+    ),
+    Comparison("pig", "pig_dice_v0", ("PigDice-v0", "pig_dice_move"), "pig"),
+    Comparison(
+        "Colonel Blotto, 9 rounds",
+        "colonel_blotto_v0(rounds=9,units=20)",
+        ("ColonelBlotto-v0", "colonel_blotto_move"),
+    ),
+    Comparison("Colonel Blotto, 1 round", "colonel_blotto_v0", open_spiel="blotto(coins=10)"),
+    Comparison(
+        "rock, paper, scissors, 5 rounds",
+        "rock_paper_scissors_v0(rounds=5)",
+        ("IteratedRockPaperScissors-v0", "rock_paper_scissors_move"),
+    ),
+    Comparison("rock, paper, scissors", "rock_paper_scissors_v0", open_spiel="matrix_rps", pettingzoo="rps_v2"),
+    Comparison("snake", "snake_v0(width=5,height=5,apples=2)", ("Snake-v0", "snake_move")),
+    Comparison(
+        "truth and deception",
+        "truth_and_deception_v0(turns=6)",
+        ("TruthAndDeception-v0", "truth_and_deception_move"),
+    ),
+    Comparison("negotiation", "simple_negotiation_v0", ("SimpleNegotiation-v0", "negotiation_move")),
+    Comparison("adversarial taboo", "adversarial_taboo_v0"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +122,7 @@ class Case:
     play_games: PlayGames
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Row:
     """What was measured of a case.
 
@@ -78,6 +148,8 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = commands.add_parser("envs", help="turns a second, beside TextArena and OpenSpiel", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="rounds over all cases (5)")
     parser.add_argument("--seconds", type=float, default=0.5, help="CPU time of a case in a round (0.5)")
+    games_help = "only the games whose name contains one of these, such as poker (all)"
+    parser.add_argument("--games", nargs="+", default=[], help=games_help)
     out_help = f"also write the numbers as JSON ({RESULTS.name} in benchmarks/results, or FILE)"
     parser.add_argument("--out", type=Path, nargs="?", const=RESULTS, metavar="FILE", help=out_help)
     parser.set_defaults(run=run)
@@ -89,61 +161,78 @@ def run(options: argparse.Namespace) -> int:
         print("error: --rounds must be at least 1 and --seconds above 0", file=sys.stderr)
         return 2
     try:
-        cases = list(all_cases())
+        cases = list(all_cases(options.games))
     except ModuleNotFoundError as error:
         print(f"error: {error.name} is not installed: run pip install 'spiral-selfplay[bench]'", file=sys.stderr)
         return 1
     rows = measure(cases, rounds=options.rounds, seconds=options.seconds)
+    starts = list(all_starts(options.games, repeats=options.rounds))
     setting = describe_setting(rounds=options.rounds, seconds=options.seconds)
-    print_report(rows, setting)
+    print_speeds(rows)
+    print_starts(starts)
+    print(", ".join(f"{name} {value}" for name, value in setting.items()))
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        report = {"setting": setting, "rows": [asdict(row) for row in rows]}
+        report = {
+            "setting": setting,
+            "rows": [asdict(row) for row in rows],
+            "starts": [{"game": game, "library": library, **asdict(start)} for game, library, start in starts],
+        }
         options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         print(f"wrote {options.out}")
     return 0
 
 
-def all_cases() -> Iterator[Case]:
+def all_cases(games: Sequence[str]) -> Iterator[Case]:
     """Yields every case, those of one game together.
 
-    Raises:
-        ModuleNotFoundError: TextArena or OpenSpiel is not installed.
-    """
-    from benchmarks import throughput_players as players
-    from spiral_envs import kuhn_poker_v0, simple_negotiation_v0, tic_tac_toe_v0
+    Args:
+        games: The names of comparisons, or parts of them; none for all.
 
-    # TextArena's Kuhn poker has three hands, OpenSpiel's one.
-    trios = (
-        ("tic-tac-toe", "tic_tac_toe_v0", tic_tac_toe_v0.raw_env, "TicTacToe-v0", players.tic_tac_toe_move),
-        (
-            "Kuhn poker, 3 hands",
-            "kuhn_poker_v0(hands=3)",
-            lambda: kuhn_poker_v0.raw_env(hands=3),
-            "KuhnPoker-v0",
-            players.kuhn_poker_move,
-        ),
-        (
-            "negotiation, 10 turns",
-            "simple_negotiation_v0",
-            simple_negotiation_v0.raw_env,
-            "SimpleNegotiation-v0",
-            players.negotiation_move,
-        ),
-    )
+    Raises:
+        ModuleNotFoundError: TextArena, OpenSpiel or pygame is not installed.
+    """
+    from pettingzoo import classic
+
+    from benchmarks import throughput_players as players
+    from benchmarks import throughput_textarena as textarena
+    from spiral_envs import find_game
+    from spiral_envs.aec import raw_env
+
     bare = players.ReplyStyle.BARE
-    for game, game_id, raw_env, env_id, choose_move in trios:
+    for comparison in COMPARISONS:
+        game, ours = comparison.game, comparison.ours
+        if games and not any(part in game for part in games):
+            continue
         for style in (bare, players.ReplyStyle.BOXED):
-            yield Case(game, MATCH_LOOP, style, players.match_loop(game_id, style))
-            yield Case(game, RAW_ENV, style, players.aec_env(raw_env(), style))
-            yield Case(game, TEXTARENA, style, players.textarena_env(env_id, choose_move, style))
-        if game_id == "tic_tac_toe_v0":
-            yield Case(game, OPEN_SPIEL, bare, players.open_spiel_tic_tac_toe())
-    single_hand = "kuhn_poker_v0(hands=1,payoff=chips)"
-    yield Case("Kuhn poker, 1 hand", MATCH_LOOP, bare, players.match_loop(single_hand, bare))
-    env = kuhn_poker_v0.raw_env(hands=1, payoff="chips")
-    yield Case("Kuhn poker, 1 hand", RAW_ENV, bare, players.aec_env(env, bare))
-    yield Case("Kuhn poker, 1 hand", OPEN_SPIEL, bare, players.open_spiel_kuhn_poker())
+            yield Case(game, MATCH_LOOP, style, players.match_loop(ours, style))
+            yield Case(game, RAW_ENV, style, players.aec_env(raw_env(ours), style))
+            if comparison.textarena:
+                env_id, move = comparison.textarena
+                yield Case(game, TEXTARENA, style, textarena.textarena_env(env_id, getattr(textarena, move), style))
+        if comparison.open_spiel:
+            yield Case(game, OPEN_SPIEL, bare, players.open_spiel(comparison.open_spiel))
+        if find_game(ours).discrete is not None:
+            yield Case(game, DISCRETE, NUMBER, players.masked_env(raw_env(ours, actions="discrete")))
+        if comparison.pettingzoo:
+            env = getattr(classic, comparison.pettingzoo).raw_env()
+            yield Case(game, PETTINGZOO, NUMBER, players.masked_env(env))
+
+
+def all_starts(games: Sequence[str], *, repeats: int) -> Iterator[tuple[str, str, Start]]:
+    """Yields what every game costs before its first turn, with the game and the library."""
+    for comparison in COMPARISONS:
+        if games and not any(part in comparison.game for part in games):
+            continue
+        names = {
+            "spiral_envs": comparison.ours,
+            "textarena": comparison.textarena and ",".join(comparison.textarena),
+            "open_spiel": comparison.open_spiel,
+            "pettingzoo": comparison.pettingzoo,
+        }
+        for library, name in names.items():
+            if name is not None:
+                yield comparison.game, library, measure_start(library, name, repeats=repeats)
 
 
 def measure(cases: list[Case], *, rounds: int, seconds: float) -> list[Row]:
@@ -181,9 +270,9 @@ def ratios(
     case: Case, speed: tuple[float, ...], by_case: dict[tuple[str, str, str], tuple[float, ...]]
 ) -> dict[str, tuple[float, ...]]:
     """Returns how many times as fast `case` was as the others with the same game and replies, in every round."""
-    if case.runner not in AIMS:
+    if case.runner in OTHERS:
         return {}
-    others = {other: by_case.get((case.game, other, case.reply)) for other in (TEXTARENA, OPEN_SPIEL)}
+    others = {other: by_case.get((case.game, other, case.reply)) for other in OTHERS}
     return {
         other: tuple(mine / theirs for mine, theirs in zip(speed, speeds, strict=True))
         for other, speeds in others.items()
@@ -220,8 +309,8 @@ def code_version() -> str:
     return described.stdout.strip()
 
 
-def print_report(rows: list[Row], setting: dict[str, str]) -> None:
-    """Prints the numbers as a table in Markdown, then the aims."""
+def print_speeds(rows: list[Row]) -> None:
+    """Prints the speeds as a table in Markdown, then the aims."""
     from rich.box import MARKDOWN
     from rich.console import Console
     from rich.table import Table
@@ -230,25 +319,45 @@ def print_report(rows: list[Row], setting: dict[str, str]) -> None:
     table.add_column("game", no_wrap=True)
     table.add_column("played by", no_wrap=True)
     table.add_column("replies")
-    for heading in ("turns", "turns/s", "µs a turn", "× TextArena", "× OpenSpiel"):
+    for heading in ("turns", "turns/s", "µs a turn", "× TextArena", "× OpenSpiel", "× PettingZoo"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         speed = median(row.turns_per_s)
-        times = [show_range(row.times_as_fast.get(other)) for other in (TEXTARENA, OPEN_SPIEL)]
+        times = [show_range(row.times_as_fast.get(other)) for other in OTHERS]
         table.add_row(row.game, row.runner, row.reply, f"{row.turns:,}", f"{speed:,.0f}", f"{1e6 / speed:.1f}", *times)
     # Wide enough for every column, so that the table can be copied whatever the width of the terminal.
-    Console(width=132, highlight=False).print(table)
+    Console(width=160, highlight=False).print(table)
     print("Speeds are medians over the rounds, ratios the median and the range of the ratios in the rounds.")
-    for runner, aim in AIMS.items():
-        worst = min(median(row.times_as_fast[TEXTARENA]) for row in rows if is_compared(row, runner))
-        verdict = "reached" if worst >= aim else "missed"
-        print(f"Aim of {runner}: {aim:g} times TextArena in every game; slowest {worst:.1f}: {verdict}.")
-    print(", ".join(f"{name} {value}" for name, value in setting.items()))
+    for (runner, other), aim in AIMS.items():
+        compared = {row: median(row.times_as_fast[other]) for row in rows if is_compared(row, runner, other)}
+        missed = [f"{row.game} {times:.2f} ({row.reply})" for row, times in compared.items() if times < aim]
+        verdict = f"missed by {', '.join(missed)}" if missed else "reached"
+        print(f"Aim of {runner}: {aim:g} times {other} in each of {len(compared)} comparisons: {verdict}.")
 
 
-def is_compared(row: Row, runner: str) -> bool:
-    """Returns whether `row` is of `runner` and has a ratio to TextArena."""
-    return row.runner == runner and TEXTARENA in row.times_as_fast
+def print_starts(starts: list[tuple[str, str, Start]]) -> None:
+    """Prints what it costs to start, as a table in Markdown, then the aim."""
+    from rich.box import MARKDOWN
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=MARKDOWN)
+    table.add_column("game", no_wrap=True)
+    table.add_column("library", no_wrap=True)
+    for heading in ("import, s", "first turn after that, ms", "1,000 matches, MiB"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for game, library, start in starts:
+        numbers = (f"{start.import_s:.2f}", f"{1000 * start.first_turn_s:.1f}", f"{start.mib_per_thousand:.1f}")
+        table.add_row(game, library, *numbers)
+    Console(width=120, highlight=False).print(table)
+    slowest = max(start.import_s for _, library, start in starts if library == "spiral_envs")
+    verdict = "reached" if slowest < IMPORT_AIM_S else "missed"
+    print(f"Aim of import spiral_envs: under {IMPORT_AIM_S:g} s of CPU time; slowest {slowest:.2f}: {verdict}.")
+
+
+def is_compared(row: Row, runner: str, other: str) -> bool:
+    """Returns whether `row` is of `runner` and has a ratio to `other`."""
+    return row.runner == runner and other in row.times_as_fast
 
 
 def show_range(values: tuple[float, ...] | None) -> str:

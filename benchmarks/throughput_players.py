@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
+import numpy as np
 import pyspiel
-import textarena
 from pettingzoo.utils.env import AECEnv
 
 import spiral_envs
@@ -59,7 +59,7 @@ class RandomReplies:
         """Returns one reply a view."""
         replies: list[str] = []
         for view in views:
-            assert view.legal_moves, "the three games list their moves"
+            assert view.legal_moves, "the games that are measured list their moves"
             replies.append(reply_with(view.legal_moves[int(self._random() * len(view.legal_moves))], self._style))
         return replies
 
@@ -105,81 +105,14 @@ def aec_env(env: AECEnv[Any, Any, Any], style: ReplyStyle) -> PlayGames:
     return play_games
 
 
-def textarena_env(env_id: str, choose_move: Callable[[Any, Callable[[], float]], str], style: ReplyStyle) -> PlayGames:
-    """Plays TextArena's environment as `make` returns it, with the observation as one string.
+def open_spiel(name: str) -> PlayGames:
+    """Plays as our own matches do: a text and the texts of the legal moves go out, the text of one of them comes in.
 
-    Args:
-        env_id: Such as `TicTacToe-v0`.
-        choose_move: Returns a random legal move from TextArena's own state and a source of random numbers;
-            TextArena lists the legal moves only in words.
-        style: How the move is said.
+    The text is the information state where OpenSpiel has one, else the observation.
     """
     draw = random.Random(0).random
-
-    def play_games() -> int:
-        turns = 0
-        for _ in range(GAMES_PER_CALL):
-            env = textarena.make(env_id)
-            env.reset(num_players=2)
-            # Past the wrappers, so that looking for a move costs nothing that a model would not pay.
-            state = env.state
-            is_done = False
-            while not is_done:
-                env.get_observation()
-                is_done, _info = env.step(reply_with(choose_move(state, draw), style))
-                turns += 1
-            _rewards, players = env.close()
-            if any(player["invalid_move"] for player in players.values()):
-                raise RuntimeError(f"a random player of {env_id} made an invalid move")
-        return turns
-
-    return play_games
-
-
-def tic_tac_toe_move(state: Any, draw: Callable[[], float]) -> str:
-    """Returns a random empty cell of TextArena's board."""
-    cells = [cell for row in state.game_state["board"] for cell in row]
-    empty = [index for index, mark in enumerate(cells) if not mark]
-    return f"[{empty[int(draw() * len(empty))]}]"
-
-
-def kuhn_poker_move(state: Any, draw: Callable[[], float]) -> str:
-    """Returns a random move of TextArena's betting tree."""
-    moves = tuple(state.game_state["current_legal_action_tree"])
-    return f"[{moves[int(draw() * len(moves))]}]"
-
-
-def negotiation_move(state: Any, draw: Callable[[], float]) -> str:
-    """Returns a random offer of Wood for Ore that the player can afford; rarely a denial or an acceptance.
-
-    Our own game has hundreds of offers to choose from and two answers, so uniform play is nearly all offers as well.
-    """
-    player = state.current_player_id
-    offer = state.game_state["current_offer"]
-    if offer is not None and draw() < 1 / 100:
-        owned = state.game_state["player_resources"][player]
-        can_accept = all(owned[resource] >= units for resource, units in offer["requested_resources"].items())
-        return "[Accept]" if can_accept and draw() < 1 / 2 else "[Deny]"
-    wood = state.game_state["player_resources"][player]["Wood"]
-    if not wood:
-        return "[Deny]"
-    return f"[Offer: {1 + int(draw() * wood)} Wood -> {1 + int(draw() * 10)} Ore]"
-
-
-def open_spiel_tic_tac_toe() -> PlayGames:
-    """Plays OpenSpiel's tic-tac-toe: the player is shown the observation string."""
-    return _open_spiel("tic_tac_toe", lambda state, player: state.observation_string(player))
-
-
-def open_spiel_kuhn_poker() -> PlayGames:
-    """Plays OpenSpiel's Kuhn poker, of one hand: the player is shown the information-state string."""
-    return _open_spiel("kuhn_poker", lambda state, player: state.information_state_string(player))
-
-
-def _open_spiel(name: str, text_of: Callable[[Any, int], str]) -> PlayGames:
-    """Plays as our own matches do: a text and the texts of the legal moves go out, the text of one of them comes in."""
-    draw = random.Random(0).random
-    game = pyspiel.load_game(name)
+    game = pyspiel.load_game_as_turn_based(name)
+    has_information_state = game.get_type().provides_information_state_string
 
     def play_games() -> int:
         turns = 0
@@ -191,11 +124,37 @@ def _open_spiel(name: str, text_of: Callable[[Any, int], str]) -> PlayGames:
                     state.apply_action(outcomes[int(draw() * len(outcomes))][0])
                     continue
                 player = state.current_player()
-                text_of(state, player)
+                if has_information_state:
+                    state.information_state_string(player)
+                else:
+                    state.observation_string(player)
                 legal = [state.action_to_string(player, action) for action in state.legal_actions()]
                 state.apply_action(state.string_to_action(player, legal[int(draw() * len(legal))]))
                 turns += 1
             state.returns()
+        return turns
+
+    return play_games
+
+
+def masked_env(env: AECEnv[Any, Any, Any]) -> PlayGames:
+    """Plays a PettingZoo environment of numbers, ours or theirs: an array and a mask go out, a number comes in."""
+    draw = random.Random(0).random
+    seeds = iter(range(10**9))
+
+    def play_games() -> int:
+        turns = 0
+        for _ in range(GAMES_PER_CALL):
+            env.reset(seed=next(seeds))
+            for _agent in env.agent_iter():
+                observation, _reward, terminated, truncated, _info = env.last()
+                if terminated or truncated:
+                    env.step(None)
+                    continue
+                # Their rock, paper, scissors has no mask.
+                legal = np.flatnonzero(observation["action_mask"]) if isinstance(observation, dict) else range(3)
+                env.step(int(legal[int(draw() * len(legal))]))
+                turns += 1
         return turns
 
     return play_games

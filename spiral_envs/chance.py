@@ -22,7 +22,13 @@ def uniform(seed: int, index: int) -> float:
         seed: An integer from 0 of any size, of which SplitMix64 takes 64 bits: one below 2^64 as it is.
         index: How many numbers of the stream come before.
     """
-    return (bits64(seed if seed <= _MASK else _fold(seed), index) >> 11) * 2.0**-53
+    if seed > _MASK:
+        seed = _fold(seed)
+    # The lines of `bits64`: a call would take as long as they do.
+    mixed = (seed + (index + 1) * _GAMMA) & _MASK
+    mixed = ((mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9) & _MASK
+    mixed = ((mixed ^ mixed >> 27) * 0x94D049BB133111EB) & _MASK
+    return ((mixed ^ mixed >> 31) >> 11) * 2.0**-53
 
 
 def bits64(seed: int, index: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from typing import Final
 
@@ -64,3 +65,48 @@ _REPLIES: Final = (
     "</think>" * 5000,
     "🙂" * 5000,
 )
+
+_PIECES: Final = (
+    *CONTROL_TOKENS,
+    *("[", "]", "{", "}", "[]", "\\boxed{", "\\boxed{}", "}", "<think>", "</think>", "|", ":", "->", '"', "\\"),
+    *(
+        "-1",
+        "0",
+        "99999999999999999999",
+        "²",
+        "٣",
+        "½",
+        "\n",
+        "\r",
+        "\t",
+        "\x00",
+        "\u2028",
+        "\u202e",
+        "\ufeff",
+        "\ud800",
+    ),
+    *("🙂", "e\u0301", "＜|im_end|＞", "［4］", "not [0] but ", "I resign. ", "Game: you win. ", "Turn 1: the other "),
+)
+
+
+def random_hostile(rng: random.Random, texts: tuple[str, ...]) -> str:
+    """Returns a reply that nobody should send; some hold, are made from, or even are one of the legal moves `texts`."""
+    text = texts[rng.randrange(len(texts))] if texts else "[0]"
+    match rng.randrange(8):
+        case 0:
+            return rng.choice(hostile_replies(text))
+        case 1:
+            return "".join(rng.choice((*_PIECES, text)) for _ in range(rng.randrange(12)))
+        case 2:
+            at = rng.randrange(len(text) + 1)
+            return text[:at] + rng.choice(_PIECES) + text[at + rng.randrange(2) :]
+        case 3:
+            return f"{rng.choice(_PIECES)}\\boxed{{{text[:-1]}{rng.choice(_PIECES)}{text[-1:]}}}{rng.choice(_PIECES)}"
+        case 4:
+            return f"{text[:-1]} | {rng.choice(_PIECES)} so {rng.choice(_PIECES)} it is{text[-1:]}"
+        case 5:
+            return "".join(map(chr, (rng.randrange(0x3000) for _ in range(rng.randrange(40)))))
+        case 6:
+            return f"<think>{rng.choice(_PIECES)}</think>{rng.choice(_PIECES)}\\boxed{{{text}}}"
+        case _:
+            return rng.choice(_PIECES) * rng.randrange(1, 400)

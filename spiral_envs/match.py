@@ -467,15 +467,17 @@ class GameMatch:
         """Plays chance moves until a player is to move or the game is over."""
         draws, seed, positions = self._draws, self.seed, self._positions
         while position.player == CHANCE:
-            if position.was_left:
+            if position.was_left or positions.has_room:
                 position = positions.drawn(position, uniform(seed, draws))
                 draws += 1
             else:
                 position.was_left = True
                 position, draws = positions.drawn_once(position, seed, draws)
-        is_over = position.player == TERMINAL
         self._draws, self._position = draws, position
-        self.outcome, self.seat_to_move = (position.outcome, None) if is_over else (None, position.player)
+        if position.player == TERMINAL:
+            self.outcome, self.seat_to_move = position.outcome, None
+        else:
+            self.seat_to_move = position.player
 
 
 class _Moves(NamedTuple):
@@ -543,28 +545,33 @@ class _Position:
 class _Positions:
     """The positions of a game that matches come by often, and the texts of its moves.
 
-    A position is remembered when a match goes on from one that another match has left before, so that every match adds
-    about one: what is near the start of a large game, in the end all of a small one. When there are `_MAX_POSITIONS`,
-    all are forgotten, and matches in progress keep their own.
+    Every position is remembered until there are half of `_MAX_POSITIONS`. From then on only those that follow one
+    which another match has left before: each match adds about one, near the start of a large game, in the end all of a
+    small one. When there are `_MAX_POSITIONS`, all are forgotten, and matches in progress keep their own.
+
+    Attributes:
+        root: The start of the game.
+        has_room: Whether every position is remembered.
 
     The texts of moves are remembered by the identity of the tuple of legal moves: a game that returns the same tuple
     for the same moves pays for its texts once.
     """
 
-    __slots__ = ("_known", "_moves", "_spec", "root")
+    __slots__ = ("_known", "_moves", "_spec", "has_room", "root")
 
     def __init__(self, spec: GameSpec) -> None:
         """Remembers the start."""
         self._spec = spec
         self._moves: dict[int, _Moves] = {}
         self._known: dict[tuple[int, Any], _Position] = {}
+        self.has_room = True
         self.root = self._start()
 
     def step(self, position: _Position, text: str) -> tuple[Turn, _Position]:
         """Returns the turn of a player who says nothing but the text of this listed move, and where it leads."""
         turn = new_tuple(Turn, (position.player, position.observation, text, text, _OWN_TEXT, None, "", True))
         state = self._spec.game.next_state(position.state, position.legal.by_text[text])
-        if not position.was_left:
+        if not position.was_left and not self.has_room:
             position.was_left = True
             return turn, _Position(self._spec, self, state, position.turn + 1)
         if not position.steps:
@@ -612,6 +619,7 @@ class _Positions:
                 self._known.clear()
                 self.root = self._start()
             position = self._known[key] = _Position(self._spec, self, state, turn)
+            self.has_room = len(self._known) < _MAX_POSITIONS // 2
         return position
 
     def _start(self) -> _Position:

@@ -29,7 +29,7 @@ def play(matches: Iterable[Match], agents_by_seat: Sequence[Agent], *, concurren
     agents = list({id(agent): agent for agent in agents_by_seat}.values())
     names = tuple(agent.name for agent in agents_by_seat)
     waiting = iter(enumerate(matches))
-    running: dict[int, Match] = {}
+    running: list[tuple[int, Match]] = []
     is_exhausted = False
     while running or not is_exhausted:
         while not is_exhausted and len(running) < concurrency:
@@ -42,19 +42,21 @@ def play(matches: Iterable[Match], agents_by_seat: Sequence[Agent], *, concurren
                 raise ValueError(
                     f"{match.game} has {len(match.roles)} seats, but {len(agents_by_seat)} agents sit down"
                 )
-            running[index] = match
+            running.append((index, match))
         for agent in agents:
             _serve(agent, agents_by_seat, running)
-        over = [index for index, match in running.items() if match.seat_to_move is None]
-        for index in over:
-            yield Episode.of(running.pop(index), index=index, agents=names)
+        over = [pair for pair in running if pair[1].seat_to_move is None]
+        if over:
+            running = [pair for pair in running if pair[1].seat_to_move is not None]
+        for index, match in over:
+            yield Episode.of(match, index=index, agents=names)
 
 
-def _serve(agent: Agent, agents_by_seat: Sequence[Agent], running: dict[int, Match]) -> None:
+def _serve(agent: Agent, agents_by_seat: Sequence[Agent], running: Sequence[tuple[int, Match]]) -> None:
     """Lets `agent` take one turn in every match that waits for it."""
     pending: list[Match] = []
     views: list[View] = []
-    for match in running.values():
+    for _, match in running:
         seat = match.seat_to_move
         if seat is not None and agents_by_seat[seat] is agent:
             pending.append(match)

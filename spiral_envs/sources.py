@@ -17,6 +17,10 @@ _BRIDGES: Final = {
 }
 """The bridges to environments, by what comes before the colon: `find_source(game, **options) -> MatchSource`."""
 
+_MAX_KNOWN: Final = 1024
+
+_known: Final[dict[str, MatchSource]] = {}
+
 
 def find_source(game: str, **options: object) -> MatchSource:
     """Returns where the matches of `game` come from.
@@ -31,11 +35,18 @@ def find_source(game: str, **options: object) -> MatchSource:
         UnknownNameError: No such game or option.
         ValueError: The game cannot work here, for the reason that is given, or an option is out of its range.
     """
+    # Whoever starts many matches asks for the same game again and again.
+    known = None if options else _known.get(game)
+    if known is not None:
+        return known
     bridge, colon, _ = game.partition(":")
     if colon and bridge in _BRIDGES:
         find: Callable[..., MatchSource] = import_module(_BRIDGES[bridge]).find_source
         return find(game, **options)
-    return source_of(find_game(game, **options))
+    source = source_of(find_game(game, **options))
+    if not options and len(_known) < _MAX_KNOWN:
+        _known[game] = source
+    return source
 
 
 @lru_cache(maxsize=1024)

@@ -1,0 +1,193 @@
+"""Throws hostile replies at every game and tells what breaks: `python benchmarks/fuzz.py --replies 1000000`.
+
+After every reply: it was a move or a fault and nothing else; a forfeit pays the offender the least and sums to 0; the
+reply took no longer than `SLOWEST_S`; and no player is shown what surrounded the move, nor a control token of a chat
+template. Then it plays matches to see whether the process grows. The tests run a small share of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+import spiral_envs
+from spiral_envs import InvalidMove, Match, Termination
+from spiral_envs.hostile import CONTROL_TOKENS, random_hostile
+
+SECRET: Final = "xqzsecret"
+"""Surrounds every reply; nobody may ever see it."""
+
+NEVER_SHOWN: Final = tuple(token for token in CONTROL_TOKENS if token.isprintable())
+"""What no game writes itself."""
+
+SLOWEST_S: Final = 1.0
+"""A reply that takes longer, in CPU time, counts as a hang."""
+
+
+class BrokenPromiseError(AssertionError):
+    """What should not have happened, and after which replies."""
+
+
+@dataclass
+class Tally:
+    """What came of the replies to one game.
+
+    Attributes:
+        game: Its label.
+        replies: How many there were.
+        endings: How many were moves, and how many were faults of each kind.
+        matches: How many matches they filled.
+        slowest_s: The CPU time of the slowest.
+    """
+
+    game: str
+    replies: int = 0
+    endings: Counter[str] = field(default_factory=Counter[str])
+    matches: int = 0
+    slowest_s: float = 0.0
+
+
+def fuzz(game: str, *, num_replies: int, seed: int) -> Iterator[Tally]:
+    """Sends hostile replies to matches of `game` and yields the tally after every match.
+
+    Raises:
+        BrokenPromiseError: A reply did what no reply may do.
+    """
+    rng = random.Random(f"{game} {seed}")
+    tally = Tally(game)
+    can_replace = spiral_envs.find_source(game).spec is not None
+    while tally.replies < num_replies:
+        policy = rng.choice((InvalidMove.FORFEIT, InvalidMove.RANDOM)) if can_replace else InvalidMove.FORFEIT
+        match = spiral_envs.make_match(game, seed=rng.randrange(2**32), invalid_move=policy)
+        tally.matches += 1
+        while match.seat_to_move is not None and tally.replies < num_replies:
+            legal = match.view(match.seat_to_move).legal_moves or ()
+            if legal and rng.random() < 0.3:
+                match.submit(rng.choice(legal))
+                continue
+            _send(match, random_hostile(rng, legal), tally)
+        yield tally
+
+
+def _send(match: Match, hostile: str, tally: Tally) -> None:
+    """Submits one hostile reply and checks what comes of it."""
+    # A fault that the reply brings along would be lost in a longer text.
+    reply = hostile if type(hostile) is not str else f"{SECRET} {hostile} {SECRET}"
+    started = time.process_time()
+    try:
+        match.submit(reply)
+        after = _shown(match)
+    except Exception as error:
+        raise _broken(match, reply, f"raised {error!r}") from error
+    took_s = time.process_time() - started
+    turn = match.turns[-1]
+    tally.replies += 1
+    tally.slowest_s = max(tally.slowest_s, took_s)
+    tally.endings[turn.fault.value if turn.fault else "move"] += 1
+    if took_s > SLOWEST_S:
+        raise _broken(match, reply, f"took {took_s:.2f} s")
+    if turn.fault is None and turn.move is None:
+        raise _broken(match, reply, "was neither a move nor a fault")
+    if SECRET in after:
+        raise _broken(match, reply, "is shown to the players")
+    shown = [token for token in NEVER_SHOWN if token in after]
+    if shown:
+        raise _broken(match, reply, f"shows {shown!r} to the players")
+    _check_outcome(match, reply)
+
+
+def _check_outcome(match: Match, reply: str) -> None:
+    outcome = match.outcome
+    if outcome is None:
+        return
+    if match.zero_sum and sum(outcome.returns) != 0:
+        raise _broken(match, reply, f"led to returns {outcome.returns!r}, which do not sum to 0")
+    if outcome.termination is Termination.FORFEIT:
+        low, _ = spiral_envs.find_source(match.game).return_range
+        assert outcome.offender is not None, "a forfeit has an offender"
+        if outcome.returns[outcome.offender] > low:
+            raise _broken(match, reply, f"forfeits for {outcome.returns!r}, more than {low!r}")
+
+
+def _shown(match: Match) -> str:
+    return "\n".join(match.view(seat).observation for seat in range(len(match.roles)))
+
+
+def _broken(match: Match, reply: str, what: str) -> BrokenPromiseError:
+    replies = [str(turn.response)[:200] for turn in match.turns]
+    return BrokenPromiseError(f"{match.game}, seed {match.seed}: {str(reply)[:500]!r} {what}, after {replies!r}")
+
+
+def resident_mib() -> float:
+    """Returns the memory that the process holds now, in MiB."""
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * 4096 / 2**20
+
+
+def play_matches(games: Sequence[str], num_matches: int, *, seed: int) -> None:
+    """Plays matches of random moves, the games in turn, and drops them."""
+    agent = spiral_envs.make_agent("random", seed=seed)
+    for number in range(num_matches):
+        match = spiral_envs.make_match(games[number % len(games)], seed=seed + number)
+        for _ in spiral_envs.play([match], [agent] * len(match.roles)):
+            pass
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the fuzzing and the measurement of memory; returns 1 when a promise was broken."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--replies", type=int, default=1_000_000, help="hostile replies in all")
+    parser.add_argument("--matches", type=int, default=10_000, help="matches after which memory is compared")
+    parser.add_argument(
+        "--games", nargs="+", default=list(spiral_envs.game_ids()), help="ids, with options if you like"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(argv)
+    console = Console()
+    each = -(-args.replies // len(args.games))
+    tallies: list[Tally] = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("hostile replies", total=each * len(args.games))
+        for number, game in enumerate(args.games):
+            tally = Tally(game)
+            for tally in fuzz(game, num_replies=each, seed=args.seed):
+                progress.update(task, completed=number * each + tally.replies, description=game)
+            tallies.append(tally)
+    console.print(_table(tallies))
+    readable = [game for game in args.games if spiral_envs.find_source(game).spec is not None]
+    play_matches(readable, args.matches, seed=args.seed)
+    first = resident_mib()
+    play_matches(readable, args.matches, seed=args.seed + args.matches)
+    second = resident_mib()
+    console.print(
+        f"memory after {args.matches:,} matches: {first:.1f} MiB, after {args.matches:,} more: {second:.1f} MiB"
+        f" ({second - first:+.1f})"
+    )
+    return 0
+
+
+def _table(tallies: list[Tally]) -> Table:
+    kinds = sorted({kind for tally in tallies for kind in tally.endings})
+    table = Table("game", "replies", "matches", *kinds, "slowest, ms", title="No promise was broken")
+    for tally in tallies:
+        counts = [f"{tally.endings[kind]:,}" for kind in kinds]
+        table.add_row(tally.game, f"{tally.replies:,}", f"{tally.matches:,}", *counts, f"{1000 * tally.slowest_s:.1f}")
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())
