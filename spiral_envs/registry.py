@@ -14,6 +14,17 @@ _MODULES: Final = {
     "tic_tac_toe_v0": "spiral_envs.games.tic_tac_toe",
     "kuhn_poker_v0": "spiral_envs.games.kuhn_poker",
     "simple_negotiation_v0": "spiral_envs.games.simple_negotiation",
+    "connect_four_v0": "spiral_envs.games.connect_four",
+    "breakthrough_v0": "spiral_envs.games.breakthrough",
+    "nim_v0": "spiral_envs.games.nim",
+    "leduc_poker_v0": "spiral_envs.games.leduc_poker",
+    "liars_dice_v0": "spiral_envs.games.liars_dice",
+    "pig_dice_v0": "spiral_envs.games.pig_dice",
+    "snake_v0": "spiral_envs.games.snake",
+    "colonel_blotto_v0": "spiral_envs.games.colonel_blotto",
+    "rock_paper_scissors_v0": "spiral_envs.games.rock_paper_scissors",
+    "truth_and_deception_v0": "spiral_envs.games.truth_and_deception",
+    "adversarial_taboo_v0": "spiral_envs.games.adversarial_taboo",
 }
 
 _READABLE_BRIDGES: Final = {"openspiel": "spiral_envs.bridges.openspiel"}
