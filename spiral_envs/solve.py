@@ -8,6 +8,7 @@ a policy is asked once a position.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any, Final, TypeAlias
 
 from spiral_envs.errors import MissingExtraError
 from spiral_envs.game import CHANCE, TERMINAL, GameSpec, Player
+from spiral_envs.kept_policies import KeptPolicy, keep_policy, policy_folder, read_policy
 from spiral_envs.match import View, make_view
 from spiral_envs.registry import find_game
 from spiral_envs.tree import walk
@@ -33,8 +35,14 @@ SUM_TOLERANCE: Final = 1e-6
 TARGET_NASH_CONV: Final = 1e-4
 """`equilibrium` stops when it is this close."""
 
-MAX_ITERATIONS: Final = 2_000
+MAX_ITERATIONS: Final = 3_000
 """`equilibrium` stops after this many iterations of CFR+."""
+
+MAX_VISITS: Final = 200_000_000
+"""`equilibrium` stops after this many visits of nodes, about two minutes; only large trees come to it."""
+
+KEPT_INFORMATION_SETS: Final = 500
+"""A game with as many or more is solved in seconds or minutes, and its equilibrium is kept on disk."""
 
 _ITERATIONS_PER_CHECK: Final = 100
 
@@ -97,14 +105,15 @@ def exploitability(game_id: str, policy: Policy, **options: object) -> Exploitab
     pyspiel = _openspiel()
     tree = _write(find_game(game_id, **options))
     chosen = {where: _probabilities(view, policy(view)) for where, view in tree.views.items()}
-    table = {key: list(enumerate(chosen[where])) for key, where in tree.keys.items()}
+    table = _table(tree, tuple(chosen[where] for where in tree.keys.values()))
     return _measure(pyspiel, pyspiel.load_efg_game(tree.efg), pyspiel.TabularPolicy(table))
 
 
 def equilibrium(game_id: str, **options: object) -> Equilibrium:
     """Returns an equilibrium of a game of two with hidden information, found by CFR+ (arXiv 1407.5042).
 
-    It is the average policy of the iterations. It is computed once a process and configuration.
+    It is the average policy of the iterations. It is computed once a process and configuration; that of a game with
+    `KEPT_INFORMATION_SETS` or more is kept in the user's cache folder for other processes.
 
     Raises:
         MissingExtraError: OpenSpiel is not installed.
@@ -123,21 +132,69 @@ def equilibrium_of(spec: GameSpec) -> Equilibrium:
     pyspiel = _openspiel()
     tree = _write(spec)
     game = pyspiel.load_efg_game(tree.efg)
+    folder = policy_folder() if len(tree.views) >= KEPT_INFORMATION_SETS else None
+    if folder is None:
+        return _equilibrium_in(tree, *_solve(pyspiel, game, tree))
+    name = f"{spec.name}-{_digest(tree)}"
+    kept = read_policy(folder, name)
+    result = None if kept is None else _measured_again(pyspiel, game, tree, kept)
+    if kept is not None and result is not None:
+        return _equilibrium_in(tree, kept.probabilities, result)
+    probabilities, result = _solve(pyspiel, game, tree)
+    keep_policy(folder, name, KeptPolicy(probabilities, result.nash_conv))
+    return _equilibrium_in(tree, probabilities, result)
+
+
+_Probabilities: TypeAlias = tuple[tuple[float, ...], ...]
+"""Those of the legal moves in every information set, in the order of `_Tree.keys`."""
+
+
+def _solve(pyspiel: Any, game: Any, tree: _Tree) -> tuple[_Probabilities, Exploitability]:
+    """Returns the average policy of CFR+ and how good it is."""
     solver = pyspiel.CFRPlusSolver(game)
-    for iteration in range(1, MAX_ITERATIONS + 1):
+    for iteration in range(1, min(MAX_ITERATIONS, MAX_VISITS // tree.num_nodes) + 1):
         solver.evaluate_and_update_policy()
         is_due = iteration % _ITERATIONS_PER_CHECK == 0
         if is_due and _measure(pyspiel, game, solver.average_policy()).nash_conv <= TARGET_NASH_CONV:
             break
     average = solver.tabular_average_policy()
-    result = _measure(pyspiel, game, average)
+    table = average.policy_table()
+    probabilities = tuple(tuple(float(probability) for _, probability in table[key]) for key in tree.keys)
+    return probabilities, _measure(pyspiel, game, average)
+
+
+def _measured_again(pyspiel: Any, game: Any, tree: _Tree, kept: KeptPolicy) -> Exploitability | None:
+    """Returns how good a kept policy is, or None when it is not what was kept."""
+    if len(kept.probabilities) != len(tree.keys):
+        return None
+    for row, where in zip(kept.probabilities, tree.keys.values(), strict=True):
+        # Written so that a NaN is refused.
+        is_distribution = all(0 <= number <= 1 for number in row) and abs(math.fsum(row) - 1) <= SUM_TOLERANCE
+        if len(row) != len(tree.views[where].legal_moves or ()) or not is_distribution:
+            return None
+    result = _measure(pyspiel, game, pyspiel.TabularPolicy(_table(tree, kept.probabilities)))
+    return result if abs(result.nash_conv - kept.nash_conv) <= SUM_TOLERANCE else None
+
+
+def _equilibrium_in(tree: _Tree, probabilities: _Probabilities, result: Exploitability) -> Equilibrium:
     policy: dict[InformationSet, dict[str, float]] = {}
-    for key, probabilities in average.policy_table().items():
-        where = tree.keys[key]
+    for row, where in zip(probabilities, tree.keys.values(), strict=True):
         legal = tree.views[where].legal_moves
         assert legal is not None, "a native game lists its moves"
-        policy[where] = {legal[index]: probability for index, probability in probabilities}
+        policy[where] = dict(zip(legal, row, strict=True))
     return Equilibrium(policy, result)
+
+
+def _table(tree: _Tree, probabilities: _Probabilities) -> dict[str, list[tuple[int, float]]]:
+    return {key: list(enumerate(row)) for key, row in zip(tree.keys, probabilities, strict=True)}
+
+
+def _digest(tree: _Tree) -> str:
+    """Returns a digest of all that a policy depends on: the tree, the texts and how it is solved."""
+    digest = hashlib.sha256(f"{TARGET_NASH_CONV} {MAX_ITERATIONS} {MAX_VISITS}\n{tree.efg}".encode())
+    for (seat, observation), view in tree.views.items():
+        digest.update(repr((seat, observation, view.legal_moves)).encode())
+    return digest.hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +203,13 @@ class _Tree:
 
     Attributes:
         efg: The tree in Gambit's extensive form.
+        num_nodes: Its size.
         keys: OpenSpiel's name of every information set, with ours.
         views: What the player to move is shown in each.
     """
 
     efg: str
+    num_nodes: int
     keys: dict[str, InformationSet]
     views: dict[InformationSet, View]
 
@@ -183,7 +242,7 @@ def _write(spec: GameSpec) -> _Tree:
             keys[f"{player}-{player}-{number}-"] = where
             branches = " ".join(map(_quote, range(len(game.legal_moves(state)))))
             lines.append(f'p "" {player + 1} {number} "" {{ {branches} }} 0')
-    return _Tree("\n".join((*lines, "")), keys, views)
+    return _Tree("\n".join((*lines, "")), len(lines) - 1, keys, views)
 
 
 def _quote(label: int) -> str:

@@ -1,7 +1,8 @@
 """The agent that plays an equilibrium of a game with hidden information, found by CFR+.
 
-Kuhn poker of several hands has too large a tree, but once a hand is over only the hands left and the chips matter.
-So it is solved backwards, hand by hand: each is a game of one hand whose outcomes are worth what they lead to.
+Poker of several hands has too large a tree, but once a hand is over only the hands left and the chips matter. So Kuhn
+poker is solved backwards, hand by hand: each is a game of one hand whose outcomes are worth what they lead to. Where
+chips are paid, each hand is played as if it were the only one, in Leduc poker too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from dataclasses import replace
 from functools import cache
 from typing import Final
 
-from spiral_envs.games.kuhn_poker import Card, Hand, KuhnPoker, KuhnSituation, KuhnState, configure
+from spiral_envs.game import GameSpec
+from spiral_envs.games import kuhn_poker, leduc_poker
+from spiral_envs.games.kuhn_poker import KuhnPoker, KuhnSituation, KuhnState
+from spiral_envs.games.leduc_poker import LeducPoker, LeducSituation, LeducState
 from spiral_envs.match import View
 from spiral_envs.registry import find_game
 from spiral_envs.solve import Equilibrium, equilibrium, equilibrium_of
@@ -21,7 +25,8 @@ from spiral_envs.solve import Equilibrium, equilibrium, equilibrium_of
 class CfrAgent:
     """Replies with a move drawn from an equilibrium policy.
 
-    It plays Kuhn poker with any options, and every game that `solve.equilibrium` can solve.
+    It plays Kuhn poker of two with any options, and every game that `solve.equilibrium` can solve. That of a large game
+    takes seconds to minutes, once: it is kept on disk.
     """
 
     name = "cfr"
@@ -41,8 +46,9 @@ class CfrAgent:
 
     def policy(self, view: View) -> Mapping[str, float]:
         """Returns the probability of every legal move, as `solve.exploitability` asks for it."""
-        if isinstance(view.state, KuhnSituation):
-            return _kuhn_policy(view.game, view.state)
+        policy = _policy_of_a_hand(view.game, view.state)
+        if policy is not None:
+            return policy
         try:
             return equilibrium(view.game).policy[view.seat, view.observation]
         except KeyError:
@@ -55,14 +61,14 @@ class CfrAgent:
 class _ContinuedHand(KuhnPoker):
     """One hand whose outcomes are worth what the match is worth after them."""
 
-    def __init__(self, worth: Mapping[int, float]) -> None:
+    def __init__(self, worth: Mapping[int, float], *, num_cards: int) -> None:
         """Sets what the hand's first mover gets for the chips that it wins."""
-        super().__init__(hands=1, pays_chips=True)
+        super().__init__(hands=1, pays_chips=True, cards=num_cards)
         self._worth = worth
 
     def returns(self, state: KuhnState) -> tuple[float, ...]:
         """Returns the worth of the chips won; zeros before the end."""
-        worth = self._worth.get(state.chips, 0.0)
+        worth = self._worth.get(state.chips[0], 0.0)
         return (worth, -worth)
 
 
@@ -70,35 +76,64 @@ _OUTCOMES: Final = (-2, -1, 1, 2)
 """The chips that the first mover of a hand can win."""
 
 
+def _policy_of_a_hand(game: str, situation: object) -> Mapping[str, float] | None:
+    """Returns the equilibrium policy of the seat to move in poker of two, read off the hand in progress.
+
+    It is None where the whole game has to be solved instead.
+    """
+    if isinstance(situation, KuhnSituation) and len(situation.chips) == 2:
+        return _kuhn_policy(game, situation)
+    if isinstance(situation, LeducSituation) and len(situation.chips) == 2:
+        return _leduc_policy(game, situation)
+    return None
+
+
 def _kuhn_policy(game: str, situation: KuhnSituation) -> Mapping[str, float]:
-    """Returns the equilibrium policy of the seat to move, read off the hand in progress."""
-    card = situation.card
+    _, first_mover, chips, card, bets = situation
     assert card is not None, "the seat to move has a card"
-    seat = len(situation.bets) % 2
-    lead = situation.lead if seat == 0 else -situation.lead
     rules = find_game(game).game
     assert isinstance(rules, KuhnPoker), "only Kuhn poker has such situations"
-    # When chips are paid, the other hands change nothing.
-    solved = _solve_hand(1, 0, True) if rules.pays_chips else _solve_hand(situation.hands_left, lead, False)
-    hidden = Card.K if card is Card.J else Card.J
+    hands_left, lead = (1, 0) if rules.pays_chips else (situation.hands_left, chips[first_mover])
+    solved = _solve_hand(hands_left, lead, rules.pays_chips, rules.num_cards)
+    one_hand = _one_hand(rules.num_cards)
+    # The hand's first mover is seat 0 there. What the other holds is not seen, so that any card will do.
+    seat = len(bets) % 2
+    hidden = next(other for other, _ in one_hand.game.chance_outcomes(KuhnState()) if other != card)
     cards = (card, hidden) if seat == 0 else (hidden, card)
-    observation = _ONE_HAND.codec.observe(KuhnState(hand=Hand(cards, situation.bets)), seat)
+    observation = one_hand.codec.observe(KuhnState(hand=kuhn_poker.Hand(cards, bets)), seat)
     return solved.policy[seat, observation]
 
 
+def _leduc_policy(game: str, situation: LeducSituation) -> Mapping[str, float] | None:
+    _, _, _, card, first, board, second = situation
+    assert card is not None, "the seat to move has a card"
+    rules = find_game(game).game
+    assert isinstance(rules, LeducPoker), "only Leduc poker has such situations"
+    if rules.hands == 1 or not rules.pays_chips:
+        return None
+    seat = len(first if board is None else second) % 2
+    deck = leduc_poker.SPEC.game.chance_outcomes(LeducState())
+    hidden = next(other for other, _ in deck if other not in (card, board))
+    cards = (card, hidden) if seat == 0 else (hidden, card)
+    state = LeducState(hand=leduc_poker.Hand(cards, first, board, second))
+    return equilibrium(leduc_poker.SPEC.id).policy[seat, leduc_poker.SPEC.codec.observe(state, seat)]
+
+
 @cache
-def _solve_hand(hands_left: int, lead: int, pays_chips: bool) -> Equilibrium:
+def _solve_hand(hands_left: int, lead: int, pays_chips: bool, num_cards: int) -> Equilibrium:
     """Returns the equilibrium of the next hand for its first mover, who leads by `lead` chips, in seat 0."""
-    worth = {chips: _value_after(hands_left - 1, lead + chips, pays_chips) for chips in _OUTCOMES}
-    return equilibrium_of(replace(_ONE_HAND, game=_ContinuedHand(worth)))
+    worth = {chips: _value_after(hands_left - 1, lead + chips, pays_chips, num_cards) for chips in _OUTCOMES}
+    return equilibrium_of(replace(_one_hand(num_cards), game=_ContinuedHand(worth, num_cards=num_cards)))
 
 
-def _value_after(hands_left: int, lead: int, pays_chips: bool) -> float:
+def _value_after(hands_left: int, lead: int, pays_chips: bool, num_cards: int) -> float:
     """Returns what the match is worth to the first mover of the hand that has ended."""
     if hands_left > 0:
         # The other player moves first in the next hand.
-        return -_solve_hand(hands_left, -lead, pays_chips).result.on_policy_values[0]
+        return -_solve_hand(hands_left, -lead, pays_chips, num_cards).result.on_policy_values[0]
     return float(lead if pays_chips else (lead > 0) - (lead < 0))
 
 
-_ONE_HAND: Final = configure(hands=1, payoff="chips")
+@cache
+def _one_hand(num_cards: int) -> GameSpec:
+    return kuhn_poker.configure(hands=1, payoff="chips", cards=num_cards)
