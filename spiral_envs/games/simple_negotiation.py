@@ -1,15 +1,19 @@
-"""Simple negotiation: two traders swap Wood and Gold that they value differently.
+"""Simple negotiation: two traders swap resources, such as Wood and Gold, that they value differently.
 
-Rules: both players start with 10 Wood and 10 Gold. In turn, each makes an offer, or answers the offer that stands:
-    accepting carries it out, denying or offering something else ends it. An offer gives some units of one resource
-    for some units of the other; the proposer must own what it gives when the offer is made, and both must own their
-    side when it is accepted. Nobody can accept their own offer. After 10 turns in all, the player whose
+Rules: both players start with 10 units of each resource. In turn, each makes an offer, or answers the offer that
+    stands: accepting carries it out, denying or offering something else ends it. An offer gives some units of one
+    resource for some units of another; the proposer must own what it gives when the offer is made, and both must own
+    their side when it is accepted. Nobody can accept their own offer. After 10 turns in all, the player whose
     holdings have gained more, in that player's own values, wins.
 Players: Player 0 (moves first) and Player 1.
 Moves: `[Offer: 3 Wood -> 2 Gold]` gives 3 Wood for 2 Gold; `[Accept]`; `[Deny]`. Each may carry a public remark:
     `[Deny | that is too little for me]`. Remarks are cleaned and shown as quotations; they change nothing else.
-Options: `values`: with `fixed` (default) a unit of Wood and Gold is worth 5 and 15 to Player 0, 15 and 5 to Player 1;
-    with `drawn` chance draws each of the four values from 5, 10, 15, 20, 25. Values are private.
+    With two resources `legal_moves` lists every move without a remark; with more, which have up to 22,400 offers, it
+    lists the answers and the offers of 1 to 5 units for 1 to 5, and the others are legal as well.
+Options: `resources` (default 2, up to 8), how many of Wood, Gold, Stone, Iron, Wheat, Cloth, Clay and Salt are traded.
+    `values`: with `fixed` (default) a unit of Wood and Gold is worth 5 and 15 to Player 0, 15 and 5 to Player 1, and
+    with more resources 5, 15, 25, ... to Player 0 and the same numbers in the reverse order to Player 1; with `drawn`
+    chance draws each player's value of each resource from 5, 10, 15, 20, 25. Values are private.
     `turns` (default 10), the number of turns in all.
 Returns: +1 for the larger gain, -1 for the smaller, 0 each when equal.
 Length: exactly `turns` plies.
@@ -22,6 +26,7 @@ Version history:
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from enum import IntEnum
 from functools import lru_cache
 from itertools import count
@@ -38,13 +43,16 @@ START: Final = 10
 SUPPLY: Final = 2 * START
 """Units of each resource in the game; no offer can ask for more."""
 
+NAMES: Final = ("Wood", "Gold", "Stone", "Iron", "Wheat", "Cloth", "Clay", "Salt")
+"""The resources by number; a game has the first few."""
+
 MAX_TURNS: Final = 100
 
 DRAWN_VALUES: Final = (5, 10, 15, 20, 25)
 
 
 class Resource(IntEnum):
-    """What is traded."""
+    """The two resources of the default game; others are numbered on, as in `NAMES`."""
 
     WOOD = 0
     GOLD = 1
@@ -63,17 +71,20 @@ class Trade(NamedTuple):
 
     Attributes:
         act: The kind.
-        gives: The resource that the proposer gives; the other one is asked for. WOOD unless `act` is OFFER.
+        gives: The number of the resource that the proposer gives; WOOD unless `act` is OFFER.
         give: Units given; 0 unless `act` is OFFER.
         get: Units asked for; 0 unless `act` is OFFER.
         remark: The public remark, as `clean_message` returns it; empty for none.
+        gets: The number of the resource that is asked for; None where it is the other one of two, and unless `act` is
+            OFFER.
     """
 
     act: Act
-    gives: Resource = Resource.WOOD
+    gives: int = Resource.WOOD
     give: int = 0
     get: int = 0
     remark: str = ""
+    gets: int | None = None
 
 
 class DrawnValue(NamedTuple):
@@ -84,8 +95,8 @@ class DrawnValue(NamedTuple):
 
 NegotiationMove: TypeAlias = Trade | DrawnValue
 
-Holdings: TypeAlias = tuple[int, int]
-"""Units of Wood and of Gold."""
+Holdings: TypeAlias = tuple[int, ...]
+"""Units of each resource, Wood and Gold first."""
 
 
 class NegotiationState(NamedTuple):
@@ -93,8 +104,8 @@ class NegotiationState(NamedTuple):
 
     Attributes:
         holdings: Each seat's units.
-        values: Private values of a unit, in the order (seat 0 Wood, seat 0 Gold, seat 1 Wood, seat 1 Gold);
-            shorter while chance is drawing them.
+        values: Private values of a unit: seat 0's of every resource in order (Wood, Gold), then seat 1's; shorter
+            while chance is drawing them.
         log: The moves so far; the seats alternate, seat 0 first.
     """
 
@@ -108,24 +119,29 @@ class SimpleNegotiation:
 
     num_players = 2
 
-    def __init__(self, *, turns: int, fixed_values: tuple[int, ...]) -> None:
-        """Sets the number of turns and the values that are not left to chance."""
+    def __init__(self, *, turns: int, fixed_values: tuple[int, ...], resources: int = 2) -> None:
+        """Sets the number of turns, the values that are not left to chance, and the number of resources."""
         self.max_plies = turns
-        self._fixed_values = fixed_values
+        self._num_values = 2 * resources
+        holdings = (START,) * resources
+        self._start = NegotiationState((holdings, holdings), fixed_values)
 
     def initial_state(self) -> NegotiationState:
         """Returns the state before any value is drawn."""
-        return NegotiationState(((START, START), (START, START)), self._fixed_values)
+        return self._start
 
     def to_move(self, state: NegotiationState) -> Player:
         """Returns the seat to move, `CHANCE` while values are drawn, or `TERMINAL`."""
-        if len(state.values) < 4:
+        if len(state.values) < self._num_values:
             return CHANCE
         plies = len(state.log)
         return TERMINAL if plies == self.max_plies else plies % 2
 
     def legal_moves(self, state: NegotiationState) -> tuple[NegotiationMove, ...]:
-        """Returns the answers to the standing offer, if any, then every offer that the mover can afford."""
+        """Returns the answers to the standing offer, if any, then the offers that the mover can afford.
+
+        With more than two resources these are samples of the offers.
+        """
         player = self.to_move(state)
         if player < 0:
             return ()
@@ -136,7 +152,7 @@ class SimpleNegotiation:
 
     def chance_outcomes(self, state: NegotiationState) -> tuple[tuple[NegotiationMove, float], ...]:
         """Returns the possible private values, equally likely."""
-        return _DRAWS if len(state.values) < 4 else ()
+        return _DRAWS if len(state.values) < self._num_values else ()
 
     def next_state(self, state: NegotiationState, move: NegotiationMove) -> NegotiationState:
         """Returns the state after a value is drawn, or after an offer, an acceptance or a denial."""
@@ -167,12 +183,14 @@ class SimpleNegotiation:
 class NegotiationCodec:
     """The text."""
 
-    def __init__(self, *, turns: int, fixed_values: tuple[int, ...]) -> None:
+    def __init__(self, *, turns: int, fixed_values: tuple[int, ...], resources: int = 2) -> None:
         """Sets the options that the rules mention."""
+        self._num_resources = resources
+        self._offer_syntax = _offer_syntax(resources)
         self._status = tuple(
             tuple(_status(seat, plies, turns=turns) for plies in range(turns + 1)) for seat in range(2)
         )
-        self._rules = tuple(_rules(seat, turns=turns) for seat in range(2))
+        self._rules = tuple(_rules(seat, turns=turns, resources=resources) for seat in range(2))
 
     def rules(self, seat: Player) -> str:
         """Returns the rules for Player 0 or Player 1."""
@@ -191,7 +209,7 @@ class NegotiationCodec:
 
     def parse_move(self, state: NegotiationState, text: str) -> NegotiationMove:
         """Returns the move that `[Offer: 3 Wood -> 2 Gold]`, `[Accept]` or `[Deny]` says, in any case of letters."""
-        move = _read(unbracketed(text))
+        move = self._read(unbracketed(text))
         if move is None:
             raise MalformedMoveError(
                 f"malformed move {text[:60]!r} in simple_negotiation:"
@@ -201,14 +219,28 @@ class NegotiationCodec:
         _check(state, move, player)
         return move
 
+    def _read(self, text: str) -> Trade | None:
+        act, _, said = text.partition("|")
+        act = act.strip()
+        remark = clean_message(said)
+        word = act.lower()
+        if word == "accept":
+            return Trade(Act.ACCEPT, remark=remark)
+        if word == "deny":
+            return Trade(Act.DENY, remark=remark)
+        match = self._offer_syntax.fullmatch(act)
+        if match is None:
+            return None
+        gives, gets = _NUMBERS[match[2].lower()], _NUMBERS[match[4].lower()]
+        if gives == gets:
+            return None
+        return _offer(gives, int(match[1]), gets, int(match[3]), is_other=self._num_resources == 2, remark=remark)
+
 
 def gain(state: NegotiationState, seat: Player) -> int:
     """Returns how much the holdings of `seat` have gained since the start, in its own values."""
-    wood, gold = state.holdings[seat]
-    return (wood - START) * state.values[2 * seat] + (gold - START) * state.values[2 * seat + 1]
+    return _gain(state.holdings[seat], _own(state.values, state.holdings[seat], seat))
 
-
-_NAMES: Final = ("Wood", "Gold")
 
 # Looking a member up in its enumeration takes longer than most tests of it.
 _OFFER: Final = Act.OFFER
@@ -220,96 +252,145 @@ _DRAWS: Final[tuple[tuple[NegotiationMove, float], ...]] = tuple(
 _OWN_TURNS: Final = ((True, False) * (MAX_TURNS // 2), (False, True) * (MAX_TURNS // 2))
 """By seat, which turns are its own."""
 
-_OFFERS: Final = tuple(
-    Trade(Act.OFFER, resource, give, get)
-    for resource in Resource
-    for give in range(1, SUPPLY + 1)
-    for get in range(1, SUPPLY + 1)
-)
+_SAMPLE_AMOUNTS: Final = range(1, 6)
+"""Units given and asked for in the offers that are listed with more than two resources."""
 
-# Possessive and bounded pieces only, so that matching is linear.
-_OFFER_SYNTAX: Final = re.compile(
-    r"offer\s{0,3}:\s{0,3}(\d{1,3})\s{1,3}(wood|gold)\s{0,3}->\s{0,3}(\d{1,3})\s{1,3}(wood|gold)",
-    re.IGNORECASE | re.ASCII,
-)
+_NUMBERS: Final = {name.lower(): number for number, name in enumerate(NAMES)}
+
+
+def _offer(gives: int, give: int, gets: int, get: int, *, is_other: bool, remark: str = "") -> Trade:
+    """Returns an offer as the game keeps it: where `gets` is the other one of two resources, it is not said."""
+    if is_other:
+        return Trade(Act.OFFER, Resource(gives), give, get, remark)
+    return Trade(Act.OFFER, gives, give, get, remark, gets)
+
+
+@lru_cache(maxsize=len(NAMES))
+def _offers(num_resources: int) -> tuple[Trade, ...]:
+    """Returns the offers that are listed where they can be afforded."""
+    is_exact = num_resources == 2
+    amounts = range(1, SUPPLY + 1) if is_exact else _SAMPLE_AMOUNTS
+    return tuple(
+        _offer(gives, give, gets, get, is_other=is_exact)
+        for gives in range(num_resources)
+        for gets in range(num_resources)
+        if gets != gives
+        for give in amounts
+        for get in amounts
+    )
+
+
+@lru_cache(maxsize=len(NAMES))
+def _offer_syntax(num_resources: int) -> re.Pattern[str]:
+    # Possessive and bounded pieces only, so that matching is linear.
+    resource = f"({'|'.join(NAMES[:num_resources])})"
+    return re.compile(
+        rf"offer\s{{0,3}}:\s{{0,3}}(\d{{1,3}})\s{{1,3}}{resource}\s{{0,3}}->\s{{0,3}}(\d{{1,3}})\s{{1,3}}{resource}",
+        re.IGNORECASE | re.ASCII,
+    )
 
 
 @lru_cache(maxsize=512)
 def _moves(own: Holdings, has_offer: bool, can_accept: bool) -> tuple[NegotiationMove, ...]:
     answers = ((Trade(Act.ACCEPT),) if can_accept else ()) + ((Trade(Act.DENY),) if has_offer else ())
-    return answers + tuple(offer for offer in _OFFERS if offer.give <= own[offer.gives])
+    return answers + tuple(offer for offer in _offers(len(own)) if offer.give <= own[offer.gives])
 
 
 def _standing_offer(log: tuple[Trade, ...]) -> Trade | None:
     return log[-1] if log and log[-1].act is _OFFER else None
 
 
+def _asked(offer: Trade) -> int:
+    """Returns the number of the resource that `offer` asks for."""
+    return 1 - offer.gives if offer.gets is None else offer.gets
+
+
 def _can_accept(holdings: tuple[Holdings, Holdings], offer: Trade, player: Player) -> bool:
     """Whether `player` owns what `offer` asks for; the proposer's side cannot have changed since it was made."""
-    return offer.get <= holdings[player][1 - offer.gives]
+    return offer.get <= holdings[player][_asked(offer)]
 
 
 def _check(state: NegotiationState, move: Trade, player: Player) -> None:
     """Raises IllegalMoveError unless `move` is legal for `player`."""
+    own = state.holdings[player]
     if move.act is _OFFER:
-        owned = state.holdings[player][move.gives]
+        if move.gets is not None or len(own) > 2:
+            _check_resources(move, len(own))
+        owned = own[move.gives]
         if not 1 <= move.give <= SUPPLY or not 1 <= move.get <= SUPPLY:
             why = f"amounts are 1 to {SUPPLY}"
         elif move.give > owned:
-            why = f"Player {player} has only {owned} {_NAMES[move.gives]}"
+            why = f"Player {player} has only {owned} {NAMES[move.gives]}"
         else:
             return
     elif (offer := _standing_offer(state.log)) is None:
         why = "no offer stands"
     elif move.act is Act.ACCEPT and not _can_accept(state.holdings, offer, player):
-        asked = Resource(1 - offer.gives)
-        why = f"Player {player} has only {state.holdings[player][asked]} {_NAMES[asked]}"
+        asked = _asked(offer)
+        why = f"Player {player} has only {own[asked]} {NAMES[asked]}"
     else:
         return
     raise IllegalMoveError(f"illegal move {_format(move._replace(remark=''))} in simple_negotiation: {why}")
 
 
+def _check_resources(offer: Trade, num_resources: int) -> None:
+    """Raises IllegalMoveError unless `offer` is of two different resources of the game, said in the game's one way."""
+    gives, gets = offer.gives, offer.gets
+    numbers = range(num_resources)
+    if num_resources == 2 or gives not in numbers or gets not in numbers or gives == gets:
+        raise IllegalMoveError(
+            f"illegal offer of resource {gives} for {gets} in simple_negotiation: expected two different ones of"
+            f" {', '.join(NAMES[:num_resources])} by number, with gets=None where there are only two"
+        )
+
+
 def _carry_out(holdings: tuple[Holdings, Holdings], offer: Trade, *, proposer: Player) -> tuple[Holdings, Holdings]:
-    given, received = (offer.give, offer.get) if offer.gives is Resource.WOOD else (-offer.get, -offer.give)
-    changes = (-given, received) if proposer == 0 else (given, -received)
-    (wood_0, gold_0), (wood_1, gold_1) = holdings
-    return (wood_0 + changes[0], gold_0 + changes[1]), (wood_1 - changes[0], gold_1 - changes[1])
+    after = [list(holdings[0]), list(holdings[1])]
+    asked = _asked(offer)
+    for seat, sign in ((proposer, 1), (1 - proposer, -1)):
+        after[seat][offer.gives] -= sign * offer.give
+        after[seat][asked] += sign * offer.get
+    return tuple(after[0]), tuple(after[1])
 
 
 @lru_cache(maxsize=4096)
 def _format(move: Trade) -> str:
     if move.act is Act.OFFER:
-        act = f"Offer: {move.give} {_NAMES[move.gives]} -> {move.get} {_NAMES[1 - move.gives]}"
+        act = f"Offer: {move.give} {NAMES[move.gives]} -> {move.get} {NAMES[_asked(move)]}"
     else:
         act = move.act.name.capitalize()
     return f"[{act} | {move.remark}]" if move.remark else f"[{act}]"
 
 
-def _read(text: str) -> Trade | None:
-    act, _, said = text.partition("|")
-    act = act.strip()
-    remark = clean_message(said)
-    word = act.lower()
-    if word == "accept":
-        return Trade(Act.ACCEPT, remark=remark)
-    if word == "deny":
-        return Trade(Act.DENY, remark=remark)
-    match = _OFFER_SYNTAX.fullmatch(act)
-    if match is None or match[2].lower() == match[4].lower():
-        return None
-    gives = Resource.WOOD if match[2].lower() == "wood" else Resource.GOLD
-    return Trade(Act.OFFER, gives, int(match[1]), int(match[3]), remark)
+def _own(values: tuple[int, ...], holdings: Holdings, seat: Player) -> tuple[int, ...]:
+    """Returns the values of `seat`."""
+    return values[len(holdings) * seat : len(holdings) * (seat + 1)]
+
+
+def _gain(holdings: Holdings, values: tuple[int, ...]) -> int:
+    return sum((units - START) * value for units, value in zip(holdings, values, strict=True))
+
+
+def _listed(words: Iterable[str]) -> str:
+    """Returns `a, b and c`."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}"
 
 
 @lru_cache(maxsize=8192)
 def _holdings_line(holdings: tuple[Holdings, Holdings], values: tuple[int, ...], seat: Player) -> str:
     mine, theirs = holdings[seat], holdings[1 - seat]
-    owned = f"You have {mine[0]} Wood and {mine[1]} Gold; the other has {theirs[0]} Wood and {theirs[1]} Gold."
-    own = values[2 * seat : 2 * seat + 2]
-    if len(own) < 2:
+    owned = f"You have {_listed(_units(mine))}; the other has {_listed(_units(theirs))}."
+    own = _own(values, mine, seat)
+    if len(own) < len(mine):
         return owned
-    gained = (mine[0] - START) * own[0] + (mine[1] - START) * own[1]
-    return f"{owned}\nTo you a Wood is worth {own[0]} and a Gold {own[1]}; your gain so far is {gained:+d}."
+    first, *others = (f"{'an' if name == 'Iron' else 'a'} {name}" for name in NAMES[: len(own)])
+    worth = [f"{first} is worth {own[0]}", *map("{} {}".format, others, own[1:])]
+    return f"{owned}\nTo you {_listed(worth)}; your gain so far is {_gain(mine, own):+d}."
+
+
+def _units(holdings: Holdings) -> tuple[str, ...]:
+    return tuple(f"{units} {name}" for units, name in zip(holdings, NAMES, strict=False))
 
 
 @lru_cache(maxsize=65536)
@@ -324,44 +405,53 @@ def _status(seat: Player, plies: int, *, turns: int) -> str:
     return f"Turn {plies + 1} of {turns}. {'It is your turn.' if plies % 2 == seat else 'You wait.'}"
 
 
-def _rules(seat: Player, *, turns: int) -> str:
+def _rules(seat: Player, *, turns: int, resources: int) -> str:
     order = "first" if seat == 0 else "second"
+    others = "likewise from Gold to Wood" if resources == 2 else "likewise between any two resources"
     return (
         f"You are Player {seat} in a negotiation game against Player {1 - seat}. You move {order}.\n"
-        f"Both players start with {START} Wood and {START} Gold, and value them differently; each knows only its own"
-        f" values. Players take turns, {turns} in all. In your turn you make an offer, or answer the other's offer if"
-        f" one stands: accept it, deny it, or make an offer of your own, which denies it. You can only offer what you"
-        f" have, and only accept if you have what is asked. At the end, the player whose holdings have gained more,"
-        f" each counted in its own values, wins; equal gains are a draw.\n"
-        f"Your move is [Offer: 3 Wood -> 2 Gold] to give 3 Wood and get 2 Gold (likewise from Gold to Wood), [Accept]"
+        f"Both players start with {_listed(_units((START,) * resources))}, and value them differently; each knows only"
+        f" its own values. Players take turns, {turns} in all. In your turn you make an offer, or answer the other's"
+        f" offer if one stands: accept it, deny it, or make an offer of your own, which denies it. You can only offer"
+        f" what you have, and only accept if you have what is asked. At the end, the player whose holdings have gained"
+        f" more, each counted in its own values, wins; equal gains are a draw.\n"
+        f"Your move is [Offer: 3 Wood -> 2 Gold] to give 3 Wood and get 2 Gold ({others}), [Accept]"
         f" or [Deny]. You may add a public remark after a bar: [Deny | too little]."
     )
 
 
-_FIXED_VALUES: Final = (5, 15, 15, 5)
+def _fixed_values(num_resources: int) -> tuple[int, ...]:
+    """Returns 5, 15, 25, ... for Player 0 and the reverse for Player 1: what one likes least the other likes most."""
+    values = tuple(range(5, 10 * num_resources, 10))
+    return (*values, *reversed(values))
 
 
-def configure(*, values: str = "fixed", turns: int = 10) -> GameSpec:
-    """Returns simple negotiation with `values` "fixed" or "drawn", over `turns` turns in all.
+def configure(*, values: str = "fixed", turns: int = 10, resources: int = 2) -> GameSpec:
+    """Returns simple negotiation with `values` "fixed" or "drawn", over `turns` turns in all, of `resources` resources.
 
     Raises:
-        ValueError: `turns` is not an even integer from 2 to 100.
+        ValueError: `turns` is not an even integer from 2 to 100, or `resources` no integer from 2 to 8.
         UnknownNameError: No such kind of values.
     """
     if type(turns) is not int or not 2 <= turns <= MAX_TURNS or turns % 2:
         raise ValueError(
             f"option turns of simple_negotiation is {turns!r}: expected an even integer from 2 to {MAX_TURNS}"
         )
+    if type(resources) is not int or not 2 <= resources <= len(NAMES):
+        raise ValueError(
+            f"option resources of simple_negotiation is {resources!r}: expected an integer from 2 to {len(NAMES)}"
+        )
     if values not in ("fixed", "drawn"):
         raise UnknownNameError("values of simple_negotiation", str(values), ("fixed", "drawn"))
-    fixed = _FIXED_VALUES if values == "fixed" else ()
+    fixed = _fixed_values(resources) if values == "fixed" else ()
     return GameSpec(
         name="simple_negotiation",
         version=0,
-        game=SimpleNegotiation(turns=turns, fixed_values=fixed),
-        codec=NegotiationCodec(turns=turns, fixed_values=fixed),
+        game=SimpleNegotiation(turns=turns, fixed_values=fixed, resources=resources),
+        codec=NegotiationCodec(turns=turns, fixed_values=fixed, resources=resources),
         roles=("Player 0", "Player 1"),
         return_range=(-1.0, 1.0),
+        talk=True,
         configure=configure,
     )
 
