@@ -11,7 +11,7 @@ import gymnasium
 
 from spiral_envs import solve
 from spiral_envs.aec import EnvModule, TextAECEnv, make, register_pettingzoo
-from spiral_envs.agents import Agent, make_agent
+from spiral_envs.agents import Agent, EndpointError, ScriptedAgent, make_agent
 from spiral_envs.check import check_game
 from spiral_envs.episode import Episode
 from spiral_envs.errors import (
@@ -50,6 +50,7 @@ __all__ = [
     "BrokenLawError",
     "Codec",
     "DiscreteForm",
+    "EndpointError",
     "EnvModule",
     "Episode",
     "Fault",
@@ -65,6 +66,7 @@ __all__ = [
     "MoveError",
     "Outcome",
     "Reply",
+    "ScriptedAgent",
     "SeatEnv",
     "Termination",
     "TextAECEnv",

@@ -9,6 +9,7 @@ HEAVY = {
     "jinja2",
     "matplotlib",
     "open_spiel",
+    "openai",
     "pyspiel",
     "rich",
     "scipy",

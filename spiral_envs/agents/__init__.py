@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from spiral_envs.agents.base import Agent
+from spiral_envs.agents.base import Agent, EndpointError
 from spiral_envs.agents.registry import agent_names, make_agent
+from spiral_envs.agents.scripted import ScriptedAgent
 
-__all__ = ["Agent", "agent_names", "make_agent"]
+__all__ = ["Agent", "EndpointError", "ScriptedAgent", "agent_names", "make_agent"]

@@ -8,6 +8,10 @@ from typing import Protocol
 from spiral_envs.match import View
 
 
+class EndpointError(RuntimeError):
+    """A server behind an agent that does not answer, or not as it should: nobody's fault in the game."""
+
+
 class Agent(Protocol):
     """Whoever sits in a seat."""
 

@@ -1,4 +1,15 @@
-"""From agent strings to agents: `random`, `minimax`, `cfr`, and whatever other packages add.
+"""From agent strings to agents: those of this package, and whatever other packages add.
+
+| agent string | plays |
+|---|---|
+| `random` | a uniformly random legal move |
+| `first` | the first legal move |
+| `minimax` | perfectly, games of two with perfect information that can be searched whole |
+| `minimax:DEPTH` | the best move as far as DEPTH plies show, larger games of that kind |
+| `mcts:N` | Monte-Carlo tree search with N random games a move, any game of perfect information; `mcts` takes 1000 |
+| `cfr` | an equilibrium, games with hidden information that can be solved |
+| `human` | what a person types in this terminal |
+| `openai:MODEL@URL` | a model behind any OpenAI-compatible endpoint; see `spiral_envs.agents.openai` for its options |
 
 A package adds kinds of agents through the entry-point group `spiral_envs.agents`: each entry is a function
 `(argument: str, *, seed: int) -> Agent`, where `argument` is what follows the colon in `kind:argument`.
@@ -11,32 +22,15 @@ from importlib.metadata import entry_points
 from typing import Final
 
 from spiral_envs.agents.base import Agent
-from spiral_envs.errors import UnknownNameError
+from spiral_envs.errors import MissingExtraError, UnknownNameError
 
 AgentFactory = Callable[..., Agent]
 
 ENTRY_POINT_GROUP: Final = "spiral_envs.agents"
 
+MAX_SIMULATIONS: Final = 1_000_000
 
-def _random(argument: str, *, seed: int) -> Agent:
-    from spiral_envs.agents.random import RandomAgent
-
-    return RandomAgent(seed=seed)
-
-
-def _minimax(argument: str, *, seed: int) -> Agent:
-    from spiral_envs.agents.minimax import MinimaxAgent
-
-    return MinimaxAgent(seed=seed)
-
-
-def _cfr(argument: str, *, seed: int) -> Agent:
-    from spiral_envs.agents.cfr import CfrAgent
-
-    return CfrAgent(seed=seed)
-
-
-_BUILT_IN: Final[dict[str, AgentFactory]] = {"random": _random, "minimax": _minimax, "cfr": _cfr}
+MAX_DEPTH: Final = 100
 
 
 def agent_names() -> tuple[str, ...]:
@@ -48,20 +42,97 @@ def make_agent(agent_string: str, *, seed: int = 0) -> Agent:
     """Returns the agent that `agent_string` names.
 
     Args:
-        agent_string: A kind, or `kind:argument` (`random`, `minimax`, `cfr`, `hf:PATH`).
+        agent_string: A kind, or `kind:argument`: `random`, `minimax:4`, `mcts:500`, `openai:MODEL@URL`, `hf:PATH`.
         seed: Decides the agent's own random choices.
 
     Raises:
         UnknownNameError: No such kind of agent.
         ValueError: The kind takes no argument, or not this one.
+        MissingExtraError: The agent needs packages that are not installed.
     """
     kind, colon, argument = agent_string.partition(":")
-    factory = _BUILT_IN.get(kind)
-    if factory is not None:
-        if colon:
+    if kind in _BUILT_IN:
+        if colon and kind not in _WITH_ARGUMENT:
             raise ValueError(f"agent {kind!r} takes no argument, got {agent_string!r}")
-        return factory(argument, seed=seed)
+        return _BUILT_IN[kind](argument if colon else None, seed)
     for entry in entry_points(group=ENTRY_POINT_GROUP, name=kind):
         plugin: AgentFactory = entry.load()
         return plugin(argument, seed=seed)
     raise UnknownNameError("agent", kind, agent_names())
+
+
+def _random(argument: str | None, seed: int) -> Agent:
+    from spiral_envs.agents.random import RandomAgent
+
+    return RandomAgent(seed=seed)
+
+
+def _first(argument: str | None, seed: int) -> Agent:
+    from spiral_envs.agents.scripted import ScriptedAgent, first_legal_move
+
+    return ScriptedAgent(first_legal_move, name="first")
+
+
+def _cfr(argument: str | None, seed: int) -> Agent:
+    from spiral_envs.agents.cfr import CfrAgent
+
+    return CfrAgent(seed=seed)
+
+
+def _human(argument: str | None, seed: int) -> Agent:
+    try:
+        from spiral_envs.agents.human import HumanAgent
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"the human agent (no module {error.name})", "agents") from error
+    return HumanAgent()
+
+
+def _minimax(argument: str | None, seed: int) -> Agent:
+    from spiral_envs.agents.minimax import MinimaxAgent
+
+    depth = None if argument is None else _whole_number("minimax", argument, "DEPTH", MAX_DEPTH)
+    return MinimaxAgent(seed=seed, depth=depth)
+
+
+def _mcts(argument: str | None, seed: int) -> Agent:
+    from spiral_envs.agents.mcts import DEFAULT_SIMULATIONS, MctsAgent
+
+    if argument is None:
+        return MctsAgent(seed=seed, simulations=DEFAULT_SIMULATIONS)
+    return MctsAgent(seed=seed, simulations=_whole_number("mcts", argument, "N", MAX_SIMULATIONS))
+
+
+def _openai(argument: str | None, seed: int) -> Agent:
+    try:
+        from spiral_envs.agents.openai import OpenAIAgent, parse_endpoint
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"the openai agent (no module {error.name})", "agents") from error
+    return OpenAIAgent(parse_endpoint(argument or ""), seed=seed)
+
+
+def _whole_number(kind: str, argument: str, name: str, largest: int) -> int:
+    """Returns the number in `kind:argument`.
+
+    Raises:
+        ValueError: It is none from 1 to `largest`.
+    """
+    # int() would read "1_0", " 1" and digits of other scripts as well.
+    if argument.isascii() and argument.isdigit() and 1 <= len(argument) <= 9 and 1 <= int(argument) <= largest:
+        return int(argument)
+    raise ValueError(
+        f"cannot read agent '{kind}:{argument}': expected {kind}:{name} with {name} an integer from 1 to {largest:,}"
+    )
+
+
+_BUILT_IN: Final[dict[str, Callable[[str | None, int], Agent]]] = {
+    "random": _random,
+    "minimax": _minimax,
+    "cfr": _cfr,
+    "first": _first,
+    "mcts": _mcts,
+    "human": _human,
+    "openai": _openai,
+}
+"""Each is made from its argument, None when the agent string has no colon, and a seed."""
+
+_WITH_ARGUMENT: Final = frozenset({"minimax", "mcts", "openai"})

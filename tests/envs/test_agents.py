@@ -1,11 +1,11 @@
-"""The scripted agents: random, minimax, cfr."""
+"""The agents without a model: random, first, minimax of whole games, cfr, and functions."""
 
 from collections import Counter
 
 import pytest
 
 from spiral_envs import TERMINAL, UnknownNameError, find_game, make_agent, make_match, play, solve
-from spiral_envs.agents import agent_names
+from spiral_envs.agents import ScriptedAgent, agent_names
 from spiral_envs.agents.cfr import CfrAgent, _solve_hand
 from spiral_envs.agents.minimax import MinimaxAgent, move_values, optimal_moves
 from spiral_envs.games.kuhn_poker import KuhnPoker
@@ -29,8 +29,9 @@ def view_after(*cells):
 
 
 def test_the_built_in_agents_are_found_by_name():
-    assert agent_names()[:3] == ("random", "minimax", "cfr")
-    assert [make_agent(name).name for name in ("random", "minimax", "cfr")] == ["random", "minimax", "cfr"]
+    assert agent_names()[:7] == ("random", "minimax", "cfr", "first", "mcts", "human", "openai")
+    names = ("random", "minimax", "cfr", "first", "human", "minimax:4", "mcts:50", "openai:m@http://127.0.0.1:9/v1")
+    assert [make_agent(name).name for name in names] == list(names)
 
 
 def test_an_unknown_agent_is_refused_with_the_nearest():
@@ -38,9 +39,28 @@ def test_an_unknown_agent_is_refused_with_the_nearest():
         make_agent("minmax")
 
 
-def test_an_argument_to_an_agent_that_takes_none_is_refused():
-    with pytest.raises(ValueError, match="agent 'random' takes no argument, got 'random:3'"):
-        make_agent("random:3")
+@pytest.mark.parametrize("text", ["random:3", "cfr:", "first:1", "human:me"])
+def test_an_argument_to_an_agent_that_takes_none_is_refused(text):
+    kind = text.partition(":")[0]
+    with pytest.raises(ValueError, match=f"agent '{kind}' takes no argument, got '{text}'"):
+        make_agent(text)
+
+
+def test_first_plays_the_first_legal_move():
+    assert make_agent("first").act([view_after(), view_after(0, 2)]) == ["[0]", "[1]"]
+    with pytest.raises(ValueError, match="the first agent needs a list of legal moves; tic_tac_toe_v0 gave None"):
+        make_agent("first").act([view_after()._replace(legal_moves=None)])
+
+
+def test_a_function_is_an_agent():
+    def last_legal_move(view):
+        return view.legal_moves[-1]
+
+    agent = ScriptedAgent(last_legal_move, name="last")
+    assert agent.act([view_after(), view_after(8)]) == ["[8]", "[7]"]
+    (episode,) = play([make_match("tic_tac_toe_v0", seed=0)], [agent, ScriptedAgent(last_legal_move)])
+    assert episode.agents == ("last", "scripted")
+    assert [turn.move for turn in episode.turns] == ["[8]", "[7]", "[6]", "[5]", "[4]", "[3]", "[2]"]
 
 
 def test_random_moves_are_uniform():
@@ -229,7 +249,7 @@ def test_cfr_plays_the_default_match_of_five_hands():
 def test_five_hands_are_worth_their_known_value():
     # 0.0069 by backward induction over 540 information sets. It is seat 1 that is better off, since seat 0 moves first
     # in three of the five hands, and whoever moves first is worse off.
-    solved = _solve_hand(5, 0, False)
+    solved = _solve_hand(5, 0, False, 3)
     assert solved.result.on_policy_values[0] == pytest.approx(-0.0069, abs=2e-4)
 
 

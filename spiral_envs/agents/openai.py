@@ -1,0 +1,301 @@
+"""The agent `openai:MODEL@URL`: a model behind any endpoint that speaks OpenAI's chat completions.
+
+`openai:MODEL` alone asks OpenAI itself. Options, those of `Endpoint`, follow as a query:
+`openai:Qwen/Qwen3-4B@http://127.0.0.1:8000/v1?temperature=0.6&max_tokens=2048&concurrency=64`. The key is read from
+`OPENAI_API_KEY`; a server of your own needs none.
+
+An endpoint that fails is never a lost game: after the retries are spent, `EndpointError` is raised. What the model did
+is a fault of its own: a reply cut by the length limit, a prompt too long for its context, no text at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final, NoReturn
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import openai
+
+from spiral_envs.agents.base import EndpointError
+from spiral_envs.chance import bits64, uniform
+from spiral_envs.errors import UnknownNameError
+from spiral_envs.match import Fault, Reply, View
+from spiral_envs.prompts import boxed_cot
+
+FIRST_DELAY_S: Final = 0.5
+"""The pause before the first retry, doubled before each further one."""
+
+MAX_DELAY_S: Final = 30.0
+"""The longest pause, also where the endpoint asks for a longer one."""
+
+_MAX_REASON_CHARS: Final = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A model behind a server, and how it is asked.
+
+    Attributes:
+        model: The name that the server knows it by.
+        url: The server's base URL, such as `http://127.0.0.1:8000/v1`; None for OpenAI itself.
+        temperature: 0 or more; None for the server's default.
+        top_p: The nucleus to sample from, more than 0 and at most 1; None for the server's default.
+        max_tokens: The longest reply; None for the server's default. OpenAI itself knows it as `max_completion_tokens`.
+        concurrency: The most requests at once.
+        timeout_s: How long the server may be silent before a request has failed.
+        retries: How often a failed request is repeated.
+        send_seed: Whether each request carries a seed of its own, so that a server that knows seeds repeats itself;
+            `false` for a server that refuses them.
+    """
+
+    model: str
+    url: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    concurrency: int = 32
+    timeout_s: float = 120.0
+    retries: int = 5
+    send_seed: bool = True
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ValueError: One is out of its range.
+        """
+        if not self.model:
+            raise ValueError("agent 'openai' needs a model: openai:MODEL or openai:MODEL@URL")
+        if self.url is not None:
+            _check_url(self.url)
+        # Written so that a NaN is refused.
+        _check("temperature", self.temperature, self.temperature is None or self.temperature >= 0, "0 or more")
+        _check("top_p", self.top_p, self.top_p is None or 0 < self.top_p <= 1, "more than 0 and at most 1")
+        _check("max_tokens", self.max_tokens, self.max_tokens is None or self.max_tokens >= 1, "at least 1")
+        _check("concurrency", self.concurrency, 1 <= self.concurrency <= 1000, "1 to 1000")
+        _check("timeout_s", self.timeout_s, 0 < self.timeout_s <= 86_400, "more than 0 and at most 86400")
+        _check("retries", self.retries, 0 <= self.retries <= 100, "0 to 100")
+
+    @property
+    def label(self) -> str:
+        """`MODEL@URL` with the options that differ from their default, as `parse_endpoint` reads it."""
+        where = self.model if self.url is None else f"{self.model}@{self.url}"
+        values, defaults = asdict(self), {field.name: field.default for field in fields(self)}
+        options = {name: str(values[name]).lower() for name in _READERS if values[name] != defaults[name]}
+        return f"{where}?{urlencode(options)}" if options else where
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """Returns the endpoint that `MODEL`, `MODEL@URL` or either with `?option=value&…` names.
+
+    Raises:
+        UnknownNameError: There is no such option.
+        ValueError: The URL or a value cannot be read, or is out of its range.
+    """
+    where, _, query = text.partition("?")
+    # The model's own name may have an @, as in a revision.
+    start = max(where.rfind("@http://"), where.rfind("@https://"))
+    model, url = (where, None) if start < 0 else (where[:start], where[start + 1 :])
+    if url is None and ("@" in model or "://" in model):
+        raise ValueError(f"cannot read agent 'openai:{text}': expected openai:MODEL@URL with URL http://… or https://…")
+    given: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name not in _READERS:
+            raise UnknownNameError("option of the openai agent", name, _READERS)
+        if name in given:
+            raise ValueError(f"option {name} of the openai agent is given twice")
+        given[name] = value
+    options = {name: _read_option(name, value) for name, value in given.items()}
+    # Every reader returns the type of its own option, which one dictionary cannot say.
+    return Endpoint(model=model, url=url, **options)  # pyright: ignore[reportArgumentType]
+
+
+class OpenAIAgent:
+    """Replies with what a model says to the prompt `boxed_cot`, many views at once.
+
+    Threads ask, rather than coroutines, so that it also works in a notebook, whose event loop is running already.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, seed: int) -> None:
+        """Opens the client.
+
+        Raises:
+            ValueError: OpenAI itself is asked, and there is no key.
+        """
+        key = os.environ.get("OPENAI_API_KEY")
+        if not key and endpoint.url is None:
+            raise ValueError(
+                f"agent 'openai:{endpoint.model}' needs a key in OPENAI_API_KEY,"
+                f" or a server of your own: openai:{endpoint.model}@URL"
+            )
+        self.name = f"openai:{endpoint.label}"
+        self._endpoint = endpoint
+        self._client = openai.OpenAI(
+            base_url=endpoint.url, api_key=key or "none", timeout=endpoint.timeout_s, max_retries=0
+        )
+        # The garbage collector would drop the open connections first, and complain.
+        weakref.finalize(self, self._client.close)
+        self._seed = bits64(seed % 2**64, 0)
+        self._num_requests = 0
+
+    def act(self, views: Sequence[View]) -> list[str]:
+        """Returns the model's reply to every view.
+
+        Raises:
+            EndpointError: A request failed for good.
+        """
+        if not views:
+            return []
+        first = self._num_requests
+        self._num_requests += len(views)
+        stop = threading.Event()
+        pool = ThreadPoolExecutor(min(self._endpoint.concurrency, len(views)), thread_name_prefix="openai-agent")
+        try:
+            replies = [pool.submit(self._ask, view, first + index, stop) for index, view in enumerate(views)]
+            wait(replies, return_when=FIRST_EXCEPTION)
+            failed = next((error for each in replies if each.done() and (error := each.exception())), None)
+            if failed is not None:
+                raise failed
+            return [each.result() for each in replies]
+        finally:
+            # After a failure or Ctrl-C nobody waits for the other requests, and none is begun or repeated.
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _ask(self, view: View, number: int, stop: threading.Event) -> Reply:
+        """Returns the reply to the request with this number, after as many attempts as it takes.
+
+        Raises:
+            EndpointError: It failed for good.
+        """
+        prompt = boxed_cot(view)[0]["content"]
+        seed = bits64(self._seed, number)
+        for attempt in range(self._endpoint.retries + 1):
+            try:
+                return _read_completion(self._request(prompt, seed >> 33))
+            except (openai.APIError, _UnreadableAnswerError) as error:
+                if _is_prompt_too_long(error):
+                    return Reply("", Fault.PROMPT_TOO_LONG)
+                if attempt == self._endpoint.retries or not _is_passing(error):
+                    self._fail(error, attempts=attempt + 1)
+                # Up to half of the pause is left to chance, so that the requests do not come back all at once.
+                delay = _delay_s(error, attempt) * (1 - uniform(seed, attempt) / 2)
+                if stop.wait(delay):
+                    self._fail(error, attempts=attempt + 1)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _request(self, prompt: str, seed: int) -> str:
+        """Returns the endpoint's answer as it came: the client would pass on whatever is no completion."""
+        endpoint = self._endpoint
+        limit = openai.omit if endpoint.max_tokens is None else endpoint.max_tokens
+        return self._client.chat.completions.with_raw_response.create(
+            model=endpoint.model,
+            messages=[{"role": "user", "content": prompt}],
+            temperature=openai.omit if endpoint.temperature is None else endpoint.temperature,
+            top_p=openai.omit if endpoint.top_p is None else endpoint.top_p,
+            max_tokens=openai.omit if endpoint.url is None else limit,
+            max_completion_tokens=limit if endpoint.url is None else openai.omit,
+            seed=seed if endpoint.send_seed else openai.omit,
+        ).text
+
+    def _fail(self, error: Exception, *, attempts: int) -> NoReturn:
+        where = self._endpoint.url or str(self._client.base_url)
+        tries = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+        reason = " ".join(str(error).split())[:_MAX_REASON_CHARS]
+        raise EndpointError(
+            f"model {self._endpoint.model!r} at {where} gave no reply after {tries}: {reason}"
+        ) from error
+
+
+class _UnreadableAnswerError(ValueError):
+    """An answer that is no chat completion."""
+
+
+def _read_completion(text: str) -> Reply:
+    """Returns the reply in the JSON of a chat completion; fields that only some servers know are ignored.
+
+    Raises:
+        _UnreadableAnswerError: It is no chat completion.
+    """
+    try:
+        # A server may answer anything.
+        choice: Any = json.loads(text)["choices"][0]
+        content, finish_reason = choice["message"].get("content"), choice.get("finish_reason")
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise _UnreadableAnswerError(f"the answer is no chat completion: {text!r}") from None
+    # A refusal has no content, nor has a reply that is nothing but hidden reasoning.
+    if not isinstance(content, str | None):
+        raise _UnreadableAnswerError(f"the content of the answer is no text: {content!r}")
+    return Reply(content or "", Fault.TRUNCATED if finish_reason == "length" else None)
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether it may go well when it is tried again."""
+    if isinstance(error, openai.APIStatusError):
+        return error.status_code in (408, 409, 429) or error.status_code >= 500
+    return True
+
+
+def _is_prompt_too_long(error: Exception) -> bool:
+    """Whether the endpoint says that the prompt does not fit into the context of the model."""
+    if not isinstance(error, openai.APIStatusError) or error.status_code not in (400, 413, 422):
+        return False
+    said = error.message.lower()
+    return error.code == "context_length_exceeded" or "context length" in said or "context size" in said
+
+
+def _delay_s(error: Exception, attempt: int) -> float:
+    """Returns how long to wait: as long as the endpoint asks for, or twice as long as the last time."""
+    delay = FIRST_DELAY_S * 2**attempt
+    if isinstance(error, openai.APIStatusError):
+        # The header may hold a date as well; the usual pause will do.
+        with suppress(ValueError):
+            delay = max(delay, float(error.response.headers.get("retry-after", "0")))
+    return min(delay, MAX_DELAY_S)
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        is_good = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_good = False
+    else:
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("the URL of the openai agent holds a user or password: put the key into OPENAI_API_KEY")
+    if not is_good:
+        raise ValueError(f"cannot read the URL {url!r} of the openai agent: expected http://HOST:PORT/v1")
+
+
+def _check(name: str, value: object, is_good: bool, expected: str) -> None:
+    if not is_good:
+        raise ValueError(f"option {name} of the openai agent is {value!r}: expected {expected}")
+
+
+def _read_option(name: str, text: str) -> float | bool:
+    reader, form = _READERS[name]
+    try:
+        return reader(text)
+    except (ValueError, KeyError):
+        raise ValueError(f"option {name} of the openai agent is {text!r}: expected {form}") from None
+
+
+_BOOLEANS: Final = {"true": True, "false": False}
+
+_READERS: Final[dict[str, tuple[Callable[[str], float | bool], str]]] = {
+    "temperature": (float, "a number"),
+    "top_p": (float, "a number"),
+    "max_tokens": (int, "an integer"),
+    "concurrency": (int, "an integer"),
+    "timeout_s": (float, "a number of seconds"),
+    "retries": (int, "an integer"),
+    "send_seed": (_BOOLEANS.__getitem__, "true or false"),
+}
+"""How each option is read, and what it is in words."""
