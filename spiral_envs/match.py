@@ -295,6 +295,15 @@ class GameMatch:
         else:
             self.seat_to_move = position.player
 
+    def __deepcopy__(self, memo: object) -> GameMatch:
+        """Returns a match that goes on from here on its own: what both share is immutable."""
+        copied = object.__new__(GameMatch)
+        copied.spec, copied.seed, copied._policy = self.spec, self.seed, self._policy
+        copied.outcome, copied.seat_to_move = self.outcome, self.seat_to_move
+        copied._draws, copied._turns = self._draws, self._turns.copy()
+        copied._positions, copied._position = self._positions, self._position
+        return copied
+
     def __getstate__(self) -> tuple[Any, ...]:
         """Returns everything but what follows from it; the turns as a value, so that copies do not share them."""
         turns, state = tuple(self._turns), self._position.state

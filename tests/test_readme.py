@@ -1,25 +1,20 @@
 import inspect
 import re
-import shlex
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
+from documents import ROOT, blocks_of, check_command, commands_of
 
 import spiral_envs
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
-FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-BLOCKS = [(match[1], match[2]) for match in FENCED.finditer(README)]
+BLOCKS = blocks_of(README)
 
 SNIPPETS = [text for language, text in BLOCKS if language == "python"]
 
-COMMANDS = [
-    line for language, text in BLOCKS if language in {"bash", "console"} for line in text.splitlines() if line.strip()
-]
+COMMANDS = commands_of(README)
 
 
 def output_below(snippet):
@@ -52,36 +47,6 @@ def games_table():
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def check_command(line):
-    """Raises unless every name in a command line exists."""
-    words = shlex.split(line)
-    match words:
-        case ["make", target, *variables]:
-            makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-            assert re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE)
-            assert all(
-                re.search(rf"^{variable.partition('=')[0]} \?=", makefile, re.MULTILINE) for variable in variables
-            )
-        case ["spiral-train", *arguments]:
-            check_training_arguments(arguments)
-        case ["accelerate", "launch", *arguments]:
-            check_training_arguments(arguments[arguments.index("spiral_trl.train") + 1 :])
-        case ["pip", "install", "-e", target]:
-            project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-            assert target.startswith(".")
-            assert set(re.findall(r"\w+", target)) <= set(project["optional-dependencies"])
-        case ["python", script, *_]:
-            assert (ROOT / script).is_file()
-        case _:
-            pytest.fail(f"no test knows how to check the command {line!r}")
-
-
-def check_training_arguments(arguments):
-    from spiral_trl.run import parse
-
-    parse([*arguments, "--use_cpu", "true", "--bf16", "false"])
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
