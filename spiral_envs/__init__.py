@@ -10,8 +10,9 @@ from typing import Any
 import gymnasium
 
 from spiral_envs import solve
-from spiral_envs.aec import EnvModule, TextAECEnv, make, register_pettingzoo
+from spiral_envs.aec import DiscreteAECEnv, EnvModule, TextAECEnv, make, register_pettingzoo
 from spiral_envs.agents import Agent, EndpointError, ScriptedAgent, make_agent
+from spiral_envs.batch import BatchStep, DiscreteBatchStep, DiscreteMatchBatch, MatchBatch
 from spiral_envs.check import check_game
 from spiral_envs.episode import Episode
 from spiral_envs.errors import (
@@ -47,9 +48,13 @@ __all__ = [
     "CHANCE",
     "TERMINAL",
     "Agent",
+    "BatchStep",
     "BrokenLawError",
     "Codec",
+    "DiscreteAECEnv",
+    "DiscreteBatchStep",
     "DiscreteForm",
+    "DiscreteMatchBatch",
     "EndpointError",
     "EnvModule",
     "Episode",
@@ -61,6 +66,7 @@ __all__ = [
     "InvalidMove",
     "MalformedMoveError",
     "Match",
+    "MatchBatch",
     "MatchSource",
     "MissingExtraError",
     "MoveError",

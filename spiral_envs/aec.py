@@ -1,9 +1,11 @@
-"""The PettingZoo view of a match: one environment, one agent a seat, text in and text out.
+"""The PettingZoo view of a match: one environment, one agent a seat, in text or in numbers.
 
-An action is a reply as a language model writes it; `spiral_envs.extraction` reads it. `infos[agent]` has the keys
-`legal_moves` (the texts of the legal moves; empty when it is not this agent's turn), `role`, `seat`, `turn` (how many
-turns were taken) and, after the end, `outcome`. Rewards come at the end, as the returns of the match. A fault ends the
-match or costs a random move, as `invalid_move` says; it never raises.
+With text actions an action is a reply as a language model writes it; `spiral_envs.extraction` reads it. `infos[agent]`
+has the keys `legal_moves` (the texts of the legal moves; empty when it is not this agent's turn), `role`, `seat`,
+`turn` (how many turns were taken) and, after the end, `outcome`. With discrete actions an action is the number of a
+move, observations say which are legal, and `infos` have nothing but the `outcome`.
+Rewards come at the end, as the returns of the match. A fault ends the match or costs a random move, as `invalid_move`
+says; it never raises.
 """
 
 from __future__ import annotations
@@ -12,27 +14,38 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import gymnasium.logger
 import pettingzoo  # pyright: ignore[reportMissingTypeStubs] - typed, but without the marker file
+from gymnasium import Space
 from pettingzoo.utils.conversions import (  # pyright: ignore[reportMissingTypeStubs]
     turn_based_aec_to_parallel,
 )
 from pettingzoo.utils.env import AECEnv, ParallelEnv  # pyright: ignore[reportMissingTypeStubs]
 from pettingzoo.utils.wrappers import OrderEnforcingWrapper  # pyright: ignore[reportMissingTypeStubs]
 
+from spiral_envs.discrete import ArrayObservation, DiscreteGame, discrete_game_of
 from spiral_envs.errors import UnknownNameError
-from spiral_envs.game import Player
-from spiral_envs.match import InvalidMove, Match, MatchSource
+from spiral_envs.game import GameSpec, Player
+from spiral_envs.match import GameMatch, InvalidMove, Match, MatchSource
 from spiral_envs.sources import find_source
 from spiral_envs.spaces import OBSERVATIONS, MoveText, PlainText
 
 RENDER_MODES: Final = ("ansi", "human")
 
-TextEnv: TypeAlias = AECEnv[str, str, str | None]
+ACTION_FORMS: Final = ("text", "discrete")
 
-ParallelTextEnv: TypeAlias = ParallelEnv[str, str, str | None]
+MatchEnv: TypeAlias = AECEnv[str, Any, Any]
+"""An environment whose observations and actions are texts, or arrays and numbers."""
+
+ParallelMatchEnv: TypeAlias = ParallelEnv[str, Any, Any]
+
+MatchT = TypeVar("MatchT", bound=Match)
+
+ObservationT = TypeVar("ObservationT")
+
+ActionT = TypeVar("ActionT")
 
 
 class Observation(str):
@@ -43,15 +56,15 @@ class Observation(str):
     dtype = str
 
 
-class TextAECEnv(AECEnv[str, str, str | None]):
-    """Matches of one game, one after the other.
+class MatchAECEnv(AECEnv[str, ObservationT, ActionT | None], Generic[MatchT, ObservationT, ActionT]):
+    """Matches of one game, one after the other, whatever the form of observations and actions.
 
     `reset(seed=s)` starts the match that `make_match(..., seed=s)` starts. A reset without a seed draws one from the
     environment's own random numbers, which the last given seed started; before any, the operating system starts them.
     """
 
     def __init__(
-        self, start_match: Callable[[int], Match], *, name: str, num_seats: int, render_mode: str | None = None
+        self, start_match: Callable[[int], MatchT], *, name: str, num_seats: int, render_mode: str | None = None
     ) -> None:
         """Builds the environment; `reset` starts a match.
 
@@ -70,22 +83,10 @@ class TextAECEnv(AECEnv[str, str, str | None]):
         self.render_mode = render_mode
         self.metadata = {"name": name, "render_modes": list(RENDER_MODES), "is_parallelizable": False}
         self.possible_agents = [f"player_{seat}" for seat in range(num_seats)]
-        self._moves = {agent: MoveText() for agent in self.possible_agents}
-        self.observation_spaces = dict.fromkeys(self.possible_agents, OBSERVATIONS)
-        self.action_spaces = dict(self._moves)
         self._start_match = start_match
         self._seats = {agent: seat for seat, agent in enumerate(self.possible_agents)}
         self._stream_seed: int | None = None
         self._stream: random.Random | None = None
-        self._observation: Observation | None = None
-
-    def observation_space(self, agent: str) -> PlainText:
-        """Returns the space of all texts, one object for all."""
-        return OBSERVATIONS
-
-    def action_space(self, agent: str) -> MoveText:
-        """Returns the space of all replies; a sample is a legal move of `agent`."""
-        return self._moves[agent]
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
         """Starts a new match.
@@ -102,36 +103,29 @@ class TextAECEnv(AECEnv[str, str, str | None]):
             seed = int(seed)
             self._stream_seed, self._stream = seed, None
         self._match = self._start_match(seed)
-        self._places = tuple(
-            zip(self.possible_agents, self._seats.values(), self._match.roles, self._moves.values(), strict=True)
-        )
         self.agents = self.possible_agents.copy()
         self.rewards = dict.fromkeys(self.agents, 0.0)
         self._cumulative_rewards = dict.fromkeys(self.agents, 0.0)
         self.terminations = dict.fromkeys(self.agents, False)
         self.truncations = dict.fromkeys(self.agents, False)
+        self.infos = {agent: {} for agent in self.agents}
         self._show_position()
 
-    def step(self, action: str | None) -> None:
-        """Plays the reply of the selected agent; None for an agent whose match is over.
+    def step(self, action: ActionT | None) -> None:
+        """Plays the action of the selected agent; None for an agent whose match is over.
 
         Raises:
-            TypeError: `action` is not a text.
+            TypeError: `action` is of another type than the environment's actions.
         """
-        match = self._match
-        if match.seat_to_move is None:
+        if self._match.seat_to_move is None:
             self._leave(action)
             return
-        if not isinstance(action, str):
-            raise TypeError(f"action of {self.agent_selection} is {action!r}: expected a text such as '[move]'")
-        match.submit(action)
+        self._play(action)
         self._show_position()
 
-    def observe(self, agent: str) -> Observation:
-        """Returns what `agent` is shown now: the rules for its role, then the observation."""
-        if agent == self.agent_selection and self._observation is not None:
-            return self._observation
-        return Observation(self._match.view(self._seats[agent]).text)
+    def observe(self, agent: str) -> ObservationT:
+        """Returns what `agent` is shown now."""
+        raise NotImplementedError
 
     def render(self) -> str | None:
         """Returns every seat's view (`ansi`) or prints it (`human`): rendering is for the operator, who may see all."""
@@ -140,41 +134,36 @@ class TextAECEnv(AECEnv[str, str, str | None]):
     def close(self) -> None:
         """Does nothing: there is nothing to release."""
 
+    def _play(self, action: ActionT | None) -> None:
+        """Plays the action of the agent to move."""
+        raise NotImplementedError
+
+    def _tell(self, mover: Player | None) -> None:
+        """Takes over from the match what every agent is told; `mover` is the seat to move, if any."""
+        raise NotImplementedError
+
     def _show_position(self) -> None:
         """Takes over from the match who is to move and what each agent is told, or how it ended."""
-        match = self._match
-        mover = match.seat_to_move
+        mover = self._match.seat_to_move
+        self._tell(mover)
         if mover is None:
             self._end()
         else:
-            view = match.view(mover)
-            self._tell(mover, view.legal_moves, view.turn)
             self.agent_selection = self.possible_agents[mover]
-            self._observation = Observation(view.text)
         if self.render_mode == "human":
             self.render()
-
-    def _tell(self, mover: Player | None, legal_moves: tuple[str, ...] | None, turn: int) -> None:
-        """Gives every agent a new info, and the legal moves to the one whose seat is to move."""
-        self.infos = infos = {}
-        for agent, seat, role, space in self._places:
-            legal = legal_moves if seat == mover else ()
-            infos[agent] = {"legal_moves": legal, "role": role, "seat": seat, "turn": turn}
-            space.legal_moves = legal or ()
 
     def _end(self) -> None:
         outcome = self._match.outcome
         assert outcome is not None, "no seat is to move"
-        self._tell(None, (), len(self._match.turns))
-        for info in self.infos.values():
-            info["outcome"] = outcome
+        # New ones, so that those of earlier turns stay as they were.
+        self.infos = {agent: {**info, "outcome": outcome} for agent, info in self.infos.items()}
         self.rewards = dict(zip(self.possible_agents, outcome.returns, strict=True))
         self._cumulative_rewards = self.rewards.copy()
         self.terminations = dict.fromkeys(self.possible_agents, True)
         self.agent_selection = self.possible_agents[0]
-        self._observation = None
 
-    def _leave(self, action: str | None) -> None:
+    def _leave(self, action: object) -> None:
         """Takes the selected agent out after the end, like PettingZoo's `_was_dead_step`, which takes longer."""
         if action is not None:
             raise ValueError("when an agent is dead, the only valid action is None")
@@ -187,6 +176,102 @@ class TextAECEnv(AECEnv[str, str, str | None]):
             self.agent_selection = self.agents[0]
 
 
+class TextAECEnv(MatchAECEnv[Match, str, str]):
+    """Matches of one game in text: an action is a reply, an observation what the agent is shown."""
+
+    def __init__(
+        self, start_match: Callable[[int], Match], *, name: str, num_seats: int, render_mode: str | None = None
+    ) -> None:
+        """Builds the environment, with the arguments of `MatchAECEnv`."""
+        super().__init__(start_match, name=name, num_seats=num_seats, render_mode=render_mode)
+        self._moves = {agent: MoveText() for agent in self.possible_agents}
+        self.observation_spaces = dict.fromkeys(self.possible_agents, OBSERVATIONS)
+        self.action_spaces = dict(self._moves)
+        self._observation: Observation | None = None
+
+    def observation_space(self, agent: str) -> PlainText:
+        """Returns the space of all texts, one object for all."""
+        return OBSERVATIONS
+
+    def action_space(self, agent: str) -> MoveText:
+        """Returns the space of all replies; a sample is a legal move of `agent`."""
+        return self._moves[agent]
+
+    def observe(self, agent: str) -> Observation:
+        """Returns what `agent` is shown now: the rules for its role, then the observation."""
+        if agent == self.agent_selection and self._observation is not None:
+            return self._observation
+        return Observation(self._match.view(self._seats[agent]).text)
+
+    def _play(self, action: str | None) -> None:
+        if not isinstance(action, str):
+            raise TypeError(f"action of {self.agent_selection} is {action!r}: expected a text such as '[move]'")
+        self._match.submit(action)
+
+    def _tell(self, mover: Player | None) -> None:
+        """Gives every agent a new info, and the legal moves to the one whose seat is to move."""
+        match = self._match
+        legal_moves: tuple[str, ...] | None = ()
+        if mover is None:
+            turn, self._observation = len(match.turns), None
+        else:
+            view = match.view(mover)
+            legal_moves, turn = view.legal_moves, view.turn
+            self._observation = Observation(view.text)
+        self.infos = infos = {}
+        roles = match.roles
+        for seat, (agent, space) in enumerate(self._moves.items()):
+            legal = legal_moves if seat == mover else ()
+            infos[agent] = {"legal_moves": legal, "role": roles[seat], "seat": seat, "turn": turn}
+            space.legal_moves = legal or ()
+
+
+class DiscreteAECEnv(MatchAECEnv[GameMatch, Any, Any]):
+    """Matches of one game in arrays: an action is the number of a move, and observations say which are legal.
+
+    An action that is not legal is a fault of the agent, as an invalid reply is in text. `infos` are empty up to the
+    end, where `outcome` says how it came: libraries that stack infos want numbers only.
+    """
+
+    def __init__(
+        self, game: DiscreteGame, start_match: Callable[[int], GameMatch], *, render_mode: str | None = None
+    ) -> None:
+        """Builds the environment; `reset` starts a match.
+
+        Args:
+            game: The game.
+            start_match: Returns a new match of it with the seed that it is given.
+            render_mode: As for `MatchAECEnv`.
+        """
+        super().__init__(start_match, name=game.spec.id, num_seats=len(game.spec.roles), render_mode=render_mode)
+        self._game = game
+        self._legal = game.no_actions
+        self.observation_spaces = {agent: game.observation_space() for agent in self.possible_agents}
+        self.action_spaces = {agent: game.action_space() for agent in self.possible_agents}
+
+    def observation_space(self, agent: str) -> Space[Any]:
+        """Returns the space of the observations of `agent`."""
+        return self.observation_spaces[agent]
+
+    def action_space(self, agent: str) -> Space[Any]:
+        """Returns the space of all actions; `sample(action_mask)` draws a legal one."""
+        return self.action_spaces[agent]
+
+    def observe(self, agent: str) -> ArrayObservation:
+        """Returns what `agent` knows and which actions it has, as new arrays."""
+        legal = self._legal if agent == self.agent_selection else self._game.no_actions
+        return self._game.observe(self._match, self._seats[agent], legal)
+
+    def _play(self, action: Any) -> None:
+        self._match.submit(self._game.reply(action, self._legal))
+
+    def _tell(self, mover: Player | None) -> None:
+        self._legal = self._game.legal(self._match)
+
+
+RawMatchEnv: TypeAlias = MatchAECEnv[Any, Any, Any]
+
+
 @dataclass(frozen=True)
 class EnvModule:
     """The environments of one game, in the shape of PettingZoo's environment modules.
@@ -197,15 +282,15 @@ class EnvModule:
 
     game_id: str
 
-    def env(self, **options: Any) -> TextEnv:
+    def env(self, **options: Any) -> MatchEnv:
         """Returns the environment with PettingZoo's check of the order of calls; the options are those of `make`."""
         return make(self.game_id, **options)
 
-    def raw_env(self, **options: Any) -> TextAECEnv:
+    def raw_env(self, **options: Any) -> RawMatchEnv:
         """Returns the bare environment, which is the fastest; the options are those of `make`."""
         return raw_env(self.game_id, **options)
 
-    def parallel_env(self, **options: Any) -> ParallelTextEnv:
+    def parallel_env(self, **options: Any) -> ParallelMatchEnv:
         """Returns PettingZoo's parallel form, in which only the action of the agent to move counts."""
         return parallel_env(self.game_id, **options)
 
@@ -217,19 +302,20 @@ def make(
     actions: str = "text",
     render_mode: str | None = None,
     **game_options: Any,
-) -> TextEnv:
+) -> MatchEnv:
     """Returns the PettingZoo environment of a game, which checks that its methods are called in order.
 
     Args:
         game_id: A registered id, with options in parentheses if you like: `kuhn_poker_v0(hands=1)`.
         invalid_move: What a fault costs: "forfeit" or "random", see `InvalidMove`.
-        actions: The form of the actions: "text".
+        actions: "text": actions are replies and observations texts; "discrete": actions are the numbers of moves and
+            observations arrays, for games with a fixed list of moves.
         render_mode: "ansi", where `render` returns every seat's view as text; "human", where every step prints it.
         game_options: The game's own options; its module docstring lists them.
 
     Raises:
         UnknownNameError: No such game, option, policy, form of actions or render mode.
-        ValueError: The value of an option is out of its range.
+        ValueError: The value of an option is out of its range, or the game has no fixed list of moves.
     """
     return OrderEnforcingWrapper(
         raw_env(game_id, invalid_move=invalid_move, actions=actions, render_mode=render_mode, **game_options)
@@ -243,13 +329,16 @@ def raw_env(
     actions: str = "text",
     render_mode: str | None = None,
     **game_options: Any,
-) -> TextAECEnv:
+) -> RawMatchEnv:
     """Returns the same environment without any check of the order of calls; the arguments are those of `make`."""
-    if actions not in _ACTION_FORMS:
-        raise UnknownNameError("form of actions", actions, _ACTION_FORMS)
+    if actions not in ACTION_FORMS:
+        raise UnknownNameError("form of actions", actions, ACTION_FORMS)
     if invalid_move not in _POLICIES:
         raise UnknownNameError("invalid_move policy", invalid_move, _POLICIES)
     source = find_source(game_id, **game_options)
+    if actions == "discrete":
+        game = discrete_game_of(source)
+        return DiscreteAECEnv(game, partial(_start_game, game.spec, invalid_move), render_mode=render_mode)
     return TextAECEnv(
         partial(_start_match, source, invalid_move),
         name=source.id,
@@ -258,8 +347,11 @@ def raw_env(
     )
 
 
-def parallel_env(game_id: str, **options: Any) -> ParallelTextEnv:
-    """Returns PettingZoo's parallel form of `make`, with the same options; only the agent to move acts in a step."""
+def parallel_env(game_id: str, **options: Any) -> ParallelMatchEnv:
+    """Returns PettingZoo's parallel form of `make`, with the same options; only the agent to move acts in a step.
+
+    The others' actions do not count, and with discrete actions their masks are all 0.
+    """
     return turn_based_aec_to_parallel(make(game_id, **options))
 
 
@@ -297,6 +389,8 @@ def _start_match(source: MatchSource, invalid_move: str, seed: int) -> Match:
     return source.start(seed=seed, invalid_move=invalid_move)
 
 
-_ACTION_FORMS: Final = ("text",)
+def _start_game(spec: GameSpec, invalid_move: str, seed: int) -> GameMatch:
+    return GameMatch(spec, seed=seed, invalid_move=invalid_move)
+
 
 _POLICIES: Final = tuple(policy.value for policy in InvalidMove)

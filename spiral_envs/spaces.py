@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+import numpy as np
 from gymnasium.spaces import Text
 
 MAX_CHARS: Final = 1_000_000
@@ -29,6 +30,17 @@ class PlainText(Text):
     def sample(self, mask: Any = None, probability: Any = None) -> str:
         """Returns the empty text: no other is typical of a game."""
         return ""
+
+    def character_index(self, char: str) -> np.int32:
+        """Raises: texts of any alphabet are not made of numbers.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            "texts of any alphabet cannot be flattened; asynchronous vectors of environments need"
+            " vector_kwargs={'shared_memory': False}"
+        )
 
     def __repr__(self) -> str:
         """Returns the constructor's call."""

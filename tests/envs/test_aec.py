@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pettingzoo
 import pytest
-from pettingzoo.test import api_test, parallel_api_test, render_test, seed_test
+from pettingzoo_own import api_test, parallel_api_test, render_test, seed_test
 
 import spiral_envs
 from spiral_envs import Fault, Reply, Termination, UnknownNameError, kuhn_poker_v0, tic_tac_toe_v0
@@ -224,7 +224,7 @@ def test_an_action_that_is_no_text_is_an_error_of_the_program():
 
     for action in (4, None):
         with pytest.raises(TypeError, match=rf"action of player_0 is {action}: expected a text"):
-            env.step(action)  # pyright: ignore[reportArgumentType] - a mistake
+            env.step(action)
 
     assert env.observe("player_0").endswith("It is your turn.")
 
@@ -396,7 +396,7 @@ def test_the_metadata_name_the_game():
         ("kuhn_pokr_v0", {}, "unknown game 'kuhn_pokr_v0': did you mean kuhn_poker_v0"),
         ("kuhn_poker_v0", {"hnds": 1}, "unknown option of kuhn_poker_v0 'hnds': did you mean hands"),
         ("kuhn_poker_v0", {"invalid_move": "forfit"}, "unknown invalid_move policy 'forfit': did you mean forfeit"),
-        ("kuhn_poker_v0", {"actions": "discrete"}, "unknown form of actions 'discrete': known: text"),
+        ("kuhn_poker_v0", {"actions": "txet"}, "unknown form of actions 'txet': did you mean text"),
         ("kuhn_poker_v0", {"render_mode": "rgb_array"}, "unknown render mode 'rgb_array': known: ansi, human"),
     ],
 )
