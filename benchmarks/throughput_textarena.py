@@ -24,7 +24,7 @@ def textarena_env(env_id: str, choose_move: ChooseMove, style: ReplyStyle) -> Pl
 
     Args:
         env_id: Such as `TicTacToe-v0`.
-        choose_move: Returns a random legal move.
+        choose_move: Returns a random legal move; an empty text where the rules there leave none, which ends the game.
         style: How the move is said.
     """
     draw = random.Random(0).random
@@ -39,10 +39,13 @@ def textarena_env(env_id: str, choose_move: ChooseMove, style: ReplyStyle) -> Pl
             is_done = False
             while not is_done:
                 env.get_observation()
-                is_done, _info = env.step(reply_with(choose_move(state, draw), style))
+                move = choose_move(state, draw)
+                if not move:
+                    break
+                is_done, _info = env.step(reply_with(move, style))
                 turns += 1
             _rewards, players = env.close()
-            if any(player["invalid_move"] for player in players.values()):
+            if is_done and any(player["invalid_move"] for player in players.values()):
                 raise RuntimeError(f"a random player of {env_id} made an invalid move")
         return turns
 
@@ -63,7 +66,7 @@ def connect_four_move(state: Any, draw: Draw) -> str:
 
 
 def breakthrough_move(state: Any, draw: Draw) -> str:
-    """Returns a step; TextArena allows diagonal steps only as captures."""
+    """Returns a step; TextArena allows diagonal steps only as captures, so that at times there is none."""
     board = state.game_state["board"]
     own, other, up = ("W", "B", 1) if state.current_player_id == 0 else ("B", "W", -1)
     steps = [
@@ -74,6 +77,8 @@ def breakthrough_move(state: Any, draw: Draw) -> str:
         for aside in (-1, 0, 1)
         if 0 <= column + aside < len(line) and board[row + up][column + aside] == (other if aside else "")
     ]
+    if not steps:
+        return ""
     row, column, to = steps[int(draw() * len(steps))]
     return f"[{_FILES[column]}{row + 1}{_FILES[to]}{row + up + 1}]"
 
