@@ -22,6 +22,10 @@ VARIANTS = (
     "simple_negotiation_v0(turns=4)",
     "simple_negotiation_v0(resources=3)",
     "simple_negotiation_v0(resources=8,values=drawn)",
+    "snake_v0(width=4,height=4,apples=3)",
+    "colonel_blotto_v0(rounds=3)",
+    "rock_paper_scissors_v0(rounds=3,payoff=points)",
+    "pig_dice_v0(target=10)",
     "truth_and_deception_v0(turns=2)",
     "adversarial_taboo_v0(turns=1)",
 )
