@@ -407,11 +407,11 @@ _TESTS: Final[tuple[Callable[[_Case], None], ...]] = (
 
 
 def _has_twin(case: _Case) -> bool:
-    """Whether some position still looks the same to the player to move when one move of chance before it is another."""
+    """Whether some position looks the same to the player to move when one move before it, not its own, is another."""
     for position in case.decisions(200):
         moves = _moves_of(position.history)
         for index, (mover, move) in enumerate(position.history):
-            before = replay(case.spec, moves[:index]) if mover == CHANCE else None
+            before = replay(case.spec, moves[:index]) if mover != position.player else None
             for other in possible_moves(case.spec, before) if before is not None else ():
                 twin = replay(case.spec, [*moves[:index], other, *moves[index + 1 :]])
                 if (
