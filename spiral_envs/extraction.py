@@ -14,7 +14,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+from spiral_envs.game import new_tuple
 
 MAX_MOVE_CHARS = 500
 """A longer answer is malformed: no game has a move of that length."""
@@ -55,6 +57,10 @@ class Extraction(NamedTuple):
     reason: str
 
 
+# Looking a member up in its enumeration takes as long as a scan of the reply.
+_BOXED: Final = Rule.BOXED
+
+
 def extract(reply: str, is_move_syntax: Callable[[str], bool]) -> Extraction:
     """Returns the answer in `reply`.
 
@@ -65,7 +71,10 @@ def extract(reply: str, is_move_syntax: Callable[[str], bool]) -> Extraction:
     text = drop_reasoning(reply) if _CLOSE_THINK in reply else reply
     start = text.rfind(_BOX)
     if start >= 0:
-        return _read_box(text, start + len(_BOX))
+        start += len(_BOX)
+        end = _end_of_box(text, start)
+        answer = text[start:end].strip() if 0 <= end - start <= MAX_MOVE_CHARS else ""
+        return new_tuple(Extraction, (_BOXED, answer, "")) if answer else _no_answer(start, end)
     token = _last_bracketed(text, is_move_syntax)
     if token is not None:
         return Extraction(Rule.BRACKETED, token, "")
@@ -103,14 +112,13 @@ def unbracketed(text: str) -> str:
     return text
 
 
-def _read_box(text: str, start: int) -> Extraction:
-    end = _end_of_box(text, start)
+def _no_answer(start: int, end: int) -> Extraction:
+    """Returns why a box, whose text goes from `start` to `end`, holds no answer."""
     if end < 0:
         return Extraction(Rule.NONE, "", "the last \\boxed{ is not closed")
     if end - start > MAX_MOVE_CHARS:
         return Extraction(Rule.NONE, "", "the last \\boxed{} is too long")
-    answer = text[start:end].strip()
-    return Extraction(Rule.BOXED, answer, "") if answer else Extraction(Rule.NONE, "", "empty \\boxed{}")
+    return Extraction(Rule.NONE, "", "empty \\boxed{}")
 
 
 def _end_of_box(text: str, start: int) -> int:

@@ -402,13 +402,19 @@ class GameMatch:
             self._play(response, stripped, Rule.OWN_TEXT)
             return
         rule, answer, reason = extract(response, self._is_move_syntax)
-        if rule is Rule.NONE:
+        if rule is _NONE:
             self._charge(response, rule, Fault.MALFORMED, reason)
             return
-        for text in (answer, f"[{answer}]"):
-            if text in legal.by_text:
-                self._play(response, text, rule)
+        if answer not in legal.by_text:
+            bracketed = f"[{answer}]"
+            if bracketed not in legal.by_text:
+                self._parse(response, rule, answer)
                 return
+            answer = bracketed
+        self._play(response, answer, rule)
+
+    def _parse(self, response: str, rule: Rule, answer: str) -> None:
+        """Plays a move that is written in another way than those listed, or charges the fault."""
         codec = self.spec.codec
         try:
             move = codec.parse_move(self._position.state, answer)
@@ -672,6 +678,8 @@ def _finished(returns: tuple[float, ...]) -> Outcome:
 
 # Looking a member up in its enumeration takes as long as building a turn.
 _OWN_TEXT: Final = Rule.OWN_TEXT
+
+_NONE: Final = Rule.NONE
 
 _POLICIES: Final = {policy.value: policy for policy in InvalidMove}
 

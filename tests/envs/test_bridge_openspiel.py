@@ -195,7 +195,7 @@ def test_what_cannot_be_played_is_refused_in_one_line(game, options, error, mess
 
 def test_parameters_that_would_end_the_process_are_refused_before_it():
     # OpenSpiel 2.0.2 dies of a segmentation fault on it: the default has the blinds of two players.
-    with pytest.raises(ValueError, match="OpenSpiel ends the process"):
+    with pytest.raises(ValueError, match=r"OpenSpiel ends the process"):
         find_game("openspiel:universal_poker(numPlayers=3,betting=limit)")
 
 
@@ -240,7 +240,7 @@ def test_illegal_and_malformed_moves_are_told_apart():
 
 def test_a_move_of_chance_must_be_one_of_its_outcomes():
     game = find_game("openspiel:kuhn_poker").game
-    with pytest.raises(IllegalMoveError, match="^illegal move 7 in"):
+    with pytest.raises(IllegalMoveError, match=r"^illegal move 7 in"):
         game.next_state(game.initial_state(), 7)
 
 
