@@ -317,7 +317,7 @@ class GameMatch:
         self._turns = list(turns)
         self._positions = _positions(self.spec)
         num_turns = len(turns) - (self.outcome is not None and self.outcome.termination is Termination.FORFEIT)
-        self._position = _Position(self.spec, self._positions, state, num_turns)
+        self._position = _Position(self._positions, state, num_turns)
 
     @property
     def game(self) -> str:
@@ -442,7 +442,7 @@ class GameMatch:
     def _play_unlisted(self, response: str, move: Any, rule: Rule) -> None:
         """Plays a legal move that may not be among those listed, such as one with a remark."""
         spec, position = self.spec, self._position
-        following = _Position(spec, self._positions, spec.game.next_state(position.state, move), position.turn + 1)
+        following = _Position(self._positions, spec.game.next_state(position.state, move), position.turn + 1)
         self._go_on(self._turn(response, spec.codec.format_move(move), rule), following)
 
     def _turn(self, response: str, text: str, rule: Rule, fault: Fault | None = None, reason: str = "") -> Turn:
@@ -538,18 +538,18 @@ class _Position:
     drawn: dict[Any, _Position] = {}  # noqa: RUF012 - likewise
     was_left: bool = False
 
-    def __init__(self, spec: GameSpec, positions: _Positions, state: Any, turn: int) -> None:
+    def __init__(self, positions: _Positions, state: Any, turn: int) -> None:
         """Looks at `state` once."""
         self.state = state
         self.turn = turn
-        self.player = player = spec.game.to_move(state)
+        self.player = player = positions.to_move(state)
         if player >= 0:
             self.legal = positions.moves_of(state)
-            self.observation = spec.codec.observe(state, player)
+            self.observation = positions.observe(state, player)
         elif player == TERMINAL:
-            self.outcome = _finished(spec.game.returns(state))
+            self.outcome = _finished(positions.game.returns(state))
         else:
-            self.outcomes = spec.game.chance_outcomes(state)
+            self.outcomes = positions.game.chance_outcomes(state)
 
     def make_view(self, spec: GameSpec) -> View:
         """Returns `view`, and remembers it."""
@@ -564,19 +564,38 @@ class _Positions:
     which another match has left before: each match adds about one, near the start of a large game, in the end all of a
     small one. When there are `_MAX_POSITIONS`, all are forgotten, and matches in progress keep their own.
 
-    Attributes:
-        root: The start of the game.
-        has_room: Whether every position is remembered.
-
     The texts of moves are remembered by the identity of the tuple of legal moves: a game that returns the same tuple
     for the same moves pays for its texts once.
+
+    Attributes:
+        game: The rules. Their methods that every turn calls are attributes as well, and those of the codec.
+        root: The start of the game.
+        has_room: Whether every position is remembered.
     """
 
-    __slots__ = ("_known", "_moves", "_spec", "has_room", "root")
+    __slots__ = (
+        "_known",
+        "_moves",
+        "format_move",
+        "game",
+        "has_room",
+        "legal_moves",
+        "next_state",
+        "observe",
+        "root",
+        "to_move",
+    )
 
     def __init__(self, spec: GameSpec) -> None:
         """Remembers the start."""
-        self._spec = spec
+        game, codec = spec.game, spec.codec
+        self.game, self.to_move, self.legal_moves, self.next_state = (
+            game,
+            game.to_move,
+            game.legal_moves,
+            game.next_state,
+        )
+        self.observe, self.format_move = codec.observe, codec.format_move
         self._moves: dict[int, _Moves] = {}
         self._known: dict[tuple[int, Any], _Position] = {}
         self.has_room = True
@@ -585,10 +604,10 @@ class _Positions:
     def step(self, position: _Position, text: str) -> tuple[Turn, _Position]:
         """Returns the turn of a player who says nothing but the text of this listed move, and where it leads."""
         turn = new_tuple(Turn, (position.player, position.observation, text, text, _OWN_TEXT, None, "", True))
-        state = self._spec.game.next_state(position.state, position.legal.by_text[text])
+        state = self.next_state(position.state, position.legal.by_text[text])
         if not position.was_left and not self.has_room:
             position.was_left = True
-            return turn, _Position(self._spec, self, state, position.turn + 1)
+            return turn, _Position(self, state, position.turn + 1)
         if not position.steps:
             position.steps = {}
         step = position.steps[text] = (turn, self._remembered(state, position.turn + 1))
@@ -601,25 +620,25 @@ class _Positions:
         if following is None:
             if not position.drawn:
                 position.drawn = {}
-            state = self._spec.game.next_state(position.state, move)
+            state = self.next_state(position.state, move)
             following = position.drawn[move] = self._remembered(state, position.turn)
         return following
 
     def drawn_once(self, position: _Position, seed: int, draws: int) -> tuple[_Position, int]:
         """Returns the position after all the moves of chance, of which nothing is remembered, and the new `draws`."""
-        game, state, player = self._spec.game, position.state, CHANCE
+        game, state, player = self.game, position.state, CHANCE
         while player == CHANCE:
             state = game.next_state(state, _pick(game.chance_outcomes(state), uniform(seed, draws)))
             draws += 1
             player = game.to_move(state)
-        return _Position(self._spec, self, state, position.turn), draws
+        return _Position(self, state, position.turn), draws
 
     def moves_of(self, state: Any) -> _Moves:
         """Returns the legal moves of `state`."""
-        moves = self._spec.game.legal_moves(state)
+        moves = self.legal_moves(state)
         found = self._moves.get(id(moves))
         if found is None:
-            texts = tuple(map(self._spec.codec.format_move, moves))
+            texts = tuple(map(self.format_move, moves))
             found = _Moves(moves, texts, dict(zip(texts, moves, strict=True)), max(map(len, texts), default=0))
             if len(self._moves) >= _MAX_CACHED_TABLES:
                 self._moves.clear()
@@ -633,12 +652,12 @@ class _Positions:
             if len(self._known) >= _MAX_POSITIONS:
                 self._known.clear()
                 self.root = self._start()
-            position = self._known[key] = _Position(self._spec, self, state, turn)
+            position = self._known[key] = _Position(self, state, turn)
             self.has_room = len(self._known) < _MAX_POSITIONS // 2
         return position
 
     def _start(self) -> _Position:
-        root = _Position(self._spec, self, self._spec.game.initial_state(), 0)
+        root = _Position(self, self.game.initial_state(), 0)
         root.was_left = True
         return root
 

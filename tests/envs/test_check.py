@@ -26,7 +26,7 @@ from spiral_envs.games.tic_tac_toe import TicTacToe, TicTacToeCodec
 def kuhn(*, game=KuhnPoker, codec=KuhnCodec, hands=1, **changes) -> GameSpec:
     """Returns Kuhn poker, paid in chips, with parts of it exchanged."""
     spec = kuhn_poker.configure(hands=hands, payoff="chips")
-    options = {"hands": hands, "pays_chips": True}
+    options = {"hands": hands, "pays_chips": True, "players": 2, "cards": 3}
     return replace(spec, name="broken", game=game(**options), codec=codec(**options), configure=None, **changes)
 
 
