@@ -127,7 +127,7 @@ def demonstrations(game: str, *, sensible: float, rng: random.Random) -> Iterato
         ValueError: There is no weak player of the game.
     """
     spec = find_game(game)
-    if spec.name not in _WEAK_PLAYERS:
+    if spec.name not in _WEAK_PLAYERS or not _UNKNOWN_OPTIONS.isdisjoint(spec.options):
         raise ValueError(f"the embedded model has no warm-up for {game}: it has for {', '.join(_WEAK_PLAYERS)}")
     player = _WEAK_PLAYERS[spec.name]
     while True:
@@ -286,6 +286,9 @@ def _verdict(offer: Trade, owned: int) -> str:
         return "same"
     return "more" if offer.give > offer.get else "less"
 
+
+_UNKNOWN_OPTIONS: Final = frozenset({"rows", "columns", "in_a_row", "players", "resources"})
+"""What makes another game of one that the weak players know."""
 
 _WeakPlayer = Callable[[GameSpec, Any, View, random.Random, float], tuple[str, Any]]
 

@@ -5,14 +5,13 @@ import math
 import random
 import re
 from contextlib import suppress
-from dataclasses import replace
 from itertools import islice
 
 import pytest
 import torch
 from scripted import KUHN, make_tiny_model
 
-from spiral_envs import IllegalMoveError, find_game, registry
+from spiral_envs import IllegalMoveError, find_game
 from spiral_envs.extraction import Rule, extract
 from spiral_trl.warmup import Demonstration, WarmupSettings, demonstrations, make_warm_model, warm_up
 
@@ -81,13 +80,14 @@ def test_the_same_random_numbers_give_the_same_demonstrations():
     assert some(KUHN, 50) != some(KUHN, 50, seed=1)
 
 
-def test_a_game_without_a_weak_player_is_refused_with_those_that_have_one(monkeypatch):
-    other = replace(find_game("tic_tac_toe_v0"), name="no_weak_player")
-    # Registered for this test only: other tests go through all registered games.
-    monkeypatch.setitem(registry._specs, other.id, other)
-    message = "no warm-up for no_weak_player_v0: it has for tic_tac_toe, kuhn_poker, simple_negotiation"
-    with pytest.raises(ValueError, match=message):
-        some("no_weak_player_v0", 1)
+@pytest.mark.parametrize(
+    "game",
+    ["connect_four_v0", "tic_tac_toe_v0(rows=4)", "simple_negotiation_v0(resources=3)", "kuhn_poker_v0(players=3)"],
+)
+def test_a_game_without_a_weak_player_is_refused_with_those_that_have_one(game):
+    message = f"no warm-up for {game}: it has for tic_tac_toe, kuhn_poker, simple_negotiation"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        some(game, 1)
 
 
 def test_the_first_loss_is_that_of_the_replies_alone(tokenizer):
