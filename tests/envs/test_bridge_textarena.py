@@ -31,10 +31,11 @@ from spiral_envs.bridges.textarena_games import (
     Game,
     Words,
 )
-from spiral_envs.check import Law
+from spiral_envs.check import check_game
 from spiral_envs.errors import UnknownNameError
 from spiral_envs.extraction import Rule
 from spiral_envs.hostile import CONTROL_TOKENS, hostile_replies
+from spiral_envs.laws import Law
 from spiral_envs.match import Fault, Reply, Termination
 
 textarena: Any = pytest.importorskip("textarena")
@@ -520,3 +521,27 @@ def test_names_and_policies_that_do_not_exist_are_told():
 
 def test_the_laws_that_are_not_tested_exist():
     assert set(UNTESTED_LAWS) < {law.value for law in Law}
+
+
+HANDS = ("[rock]", "[paper]", "[scissors]")
+
+
+@pytest.mark.parametrize(
+    ("env_id", "reply"),
+    [
+        ("IteratedRockPaperScissors-v0", lambda view, rng: rng.choice(HANDS)),
+        ("PigDice-v0-short", lambda view, rng: rng.choice(("[roll]", "[hold]"))),
+    ],
+)
+def test_check_game_tests_the_laws_that_matches_show(env_id, reply):
+    check_game(f"textarena:{env_id}", num_matches=4, reply=reply)
+
+
+def test_check_game_asks_how_to_reply_where_no_moves_are_listed():
+    with pytest.raises(ValueError, match="does not list its legal moves: say how to reply"):
+        check_game("textarena:TicTacToe-v0")
+
+
+def test_check_game_tells_that_a_reply_is_no_move():
+    with pytest.raises(ValueError, match="a reply is no move of textarena:Nim-v0"):
+        check_game("textarena:Nim-v0", reply=lambda view, rng: "[9 9]")
