@@ -1,12 +1,7 @@
-import inspect
-import re
-import sys
 import tomllib
 
 import pytest
 from documents import ROOT, blocks_of, check_command, commands_of
-
-import spiral_envs
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -21,32 +16,6 @@ def output_below(snippet):
     """Returns the text block that follows a snippet at once, or with a sentence between, as what it prints."""
     following = BLOCKS.index(("python", snippet)) + 1
     return BLOCKS[following][1] if BLOCKS[following][0] == "text" else None
-
-
-def games_table():
-    """Returns the table of games as the README shows it: facts from the registry, moves from each game's own page."""
-    lines = [
-        "| id | players | moves | options | returns | longest game | hidden information |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for game_id in spiral_envs.game_ids():
-        spec = spiral_envs.find_game(game_id)
-        page = inspect.getdoc(sys.modules[type(spec.game).__module__]) or ""
-        section = page.partition("\nMoves:")[2].partition("\nReturns:")[0].partition("\nOptions:")[0]
-        moves = dict.fromkeys(re.findall(r"`\[[^`]*\]`", section))
-        options = inspect.signature(spec.configure).parameters.values() if spec.configure else ()
-        low, high = spec.return_range
-        cells = [
-            f"`{game_id}`",
-            ", ".join(spec.roles),
-            ", ".join(moves).replace("|", "\\|"),
-            ", ".join(f"`{option.name}={option.default}`" for option in options) or "none",
-            f"{low:+g} to {high:+g}".replace("-", "−"),
-            f"{spec.game.max_plies} turns",
-            "no" if spec.perfect_information else "yes",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
@@ -65,13 +34,6 @@ def test_command_names_what_exists(line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     check_command(line)
-
-
-def test_table_of_games_is_that_of_the_registry():
-    shown = re.search(r"<!-- games -->\n(.*?)\n<!-- /games -->", README, re.DOTALL)
-
-    assert shown is not None
-    assert shown[1] == games_table()
 
 
 def test_every_packaged_config_is_mentioned():

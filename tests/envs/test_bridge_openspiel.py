@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import pytest
 
@@ -12,6 +13,7 @@ import spiral_envs
 from spiral_envs.bridges import openspiel
 from spiral_envs.bridges.openspiel import UNTESTED_LAWS, find_game, game_statuses
 from spiral_envs.bridges.openspiel_game import game_of
+from spiral_envs.bridges.openspiel_names import SIDES
 from spiral_envs.check import check_game
 from spiral_envs.errors import IllegalMoveError, MalformedMoveError, MissingExtraError, UnknownNameError
 from spiral_envs.game import CHANCE, TERMINAL
@@ -232,7 +234,7 @@ def test_illegal_and_malformed_moves_are_told_apart():
     with pytest.raises(IllegalMoveError, match=r"^illegal move \[Ke2\] in openspiel:chess: expected \[a3\] or"):
         spec.codec.parse_move(state, "[Ke2]")
     for text in ("[xqzsecret]", "[]", "", "[INST]", "[e9]", "x" * 10_000):
-        with pytest.raises(MalformedMoveError, match="^malformed move"):
+        with pytest.raises(MalformedMoveError, match=r"^malformed move"):
             spec.codec.parse_move(state, text)
     with pytest.raises(IllegalMoveError):
         spec.game.next_state(state, "[Ke2]")
@@ -295,6 +297,38 @@ def test_the_rules_say_who_one_is_and_how_to_reply():
     assert "You are Player 1, one of 2 players, in a game of Leduc Poker (OpenSpiel's leduc_poker)." in rules
     assert "from -13 to 13" in rules
     assert "[Call]" in rules
+
+
+@pytest.mark.parametrize("game", ["amazons", "breakthrough", "checkers", "clobber", "connect_four", "havannah", "hex",
+                                  "mnk", "pentago", "phantom_ttt", "y"])  # fmt: skip
+def test_the_rules_say_which_pieces_are_whose(game):
+    spec = find_game(f"openspiel:{game}")
+    rng, new = random.Random(0), [Counter(), Counter()]
+    for _ in range(10):
+        state = spec.game.initial_state()
+        for _ in range(6):
+            player, before = spec.game.to_move(state), str(state.spiel)
+            state = spec.game.next_state(state, rng.choice(spec.game.legal_moves(state)))
+            new[player].update(now for was, now in zip(before, str(state.spiel), strict=False) if was != now)
+    for seat in range(2):
+        mine, theirs = SIDES[game][seat], SIDES[game][1 - seat]
+        assert new[seat][mine] > new[seat][theirs]
+        assert f"You play {mine}." in spec.codec.rules(seat)
+
+
+def test_white_is_player_1_and_moves_first_in_openspiels_chess():
+    spec = find_game("openspiel:chess")
+    state = spec.game.initial_state()
+    assert spec.game.to_move(state) == 1
+    assert " w KQkq" in spec.codec.observe(state, 1)
+    assert "You play White, the capitals." in spec.codec.rules(1)
+    assert "You play Black, the small letters." in spec.codec.rules(0)
+
+
+def test_no_text_has_colours_for_terminals():
+    spec = find_game("openspiel:twixt")
+    assert "\x1b" in str(spec.game.initial_state().spiel)
+    assert "\x1b" not in spec.codec.observe(spec.game.initial_state(), 0)
 
 
 def test_observations_without_memory_are_preceded_by_those_before_them():
