@@ -3,7 +3,8 @@ r"""Reading a model's reply: one policy, used in training and evaluation alike.
 1. Reasoning is dropped: every closed `<think>…</think>` block, and everything before the first `</think>`
    when its opening tag is missing (chat templates that open the block in the prompt).
 2. The last `\boxed{…}` is the answer. A box that is never closed is malformed; no earlier box stands in for it.
-3. Without any box, the last bracketed token `[…]` that is the game's move syntax is the answer.
+3. Without any box, the last bracketed token `[…]` that is the game's move syntax is the answer. Brackets inside it are
+   its own words.
 4. Otherwise the reply is malformed.
 
 Every step is a single scan, so the time is linear in the length of the reply, whatever it holds.
@@ -25,6 +26,7 @@ _BOX = "\\boxed{"
 _OPEN_THINK = "<think>"
 _CLOSE_THINK = "</think>"
 _BRACE = re.compile("[{}]")
+_BRACKET = re.compile(r"[\[\]]")
 
 
 class Rule(StrEnum):
@@ -135,17 +137,38 @@ def _end_of_box(text: str, start: int) -> int:
 
 
 def _last_bracketed(text: str, is_move_syntax: Callable[[str], bool]) -> str | None:
-    end = text.rfind("]")
-    while end >= 0:
-        start = text.rfind("[", 0, end)
-        if start < 0:
-            return None
-        # The token is innermost: a `]` between the two would have closed the bracket earlier.
-        inner_end = text.find("]", start, end)
-        close = end if inner_end < 0 else inner_end
-        if close - start <= MAX_MOVE_CHARS:
-            token = text[start : close + 1]
+    """Returns the last token `[…]` in the move syntax: where brackets are nested, the outermost pair or an innermost.
+
+    An outer pair wins over those inside it, which are words of its own: `[Say: is it [Fact 1]?]`. Pairs between the
+    two are not tried, so that no character is looked at more than twice.
+    """
+    if "]" not in text:
+        return None
+    candidates = _bracketed(text)
+    for start, end in reversed(candidates):
+        if end - start < MAX_MOVE_CHARS:
+            token = text[start : end + 1]
             if is_move_syntax(token):
                 return token
-        end = text.rfind("]", 0, start)
     return None
+
+
+def _bracketed(text: str) -> list[tuple[int, int]]:
+    """Returns where the outermost and the innermost pairs of brackets stand, by their ends."""
+    opened: list[int] = []
+    pairs: list[tuple[int, int]] = []
+    for bracket in _BRACKET.finditer(text):
+        at = bracket.start()
+        if bracket[0] == "[":
+            opened.append(at)
+        elif opened:
+            pairs.append((opened.pop(), at))
+    outermost: list[bool] = []
+    covered_from = len(text)
+    for start, _ in reversed(pairs):
+        outermost.append(start < covered_from)
+        covered_from = min(covered_from, start)
+    # The pair before an inner one ends inside it only when it stands in it.
+    is_innermost = [index == 0 or pairs[index - 1][1] < start for index, (start, _) in enumerate(pairs)]
+    kept = zip(pairs, reversed(outermost), is_innermost, strict=True)
+    return [pair for pair, is_outer, is_inner in kept if is_outer or is_inner]

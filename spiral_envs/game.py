@@ -137,7 +137,8 @@ class GameSpec:
         codec: The text.
         roles: What the rules give each seat, one short name a seat (`X`, `Player 1`).
         zero_sum: Whether the returns of every match sum to 0.
-        return_range: The lowest and the highest return that a seat can get.
+        return_range: The lowest and the highest return by the rules; with more than two seats a forfeit may cost more,
+            see `spiral_envs.match.forfeit_returns`.
         perfect_information: Whether every player sees the whole state.
         knowledge: What a seat knows of a state that matters to its play, as a value for search agents; None when the
             game says it only in words, and unused with perfect information.

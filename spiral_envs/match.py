@@ -17,8 +17,11 @@ from spiral_envs.registry import find_game, packaged_name
 
 _MAX_CACHED_TABLES: Final = 1024
 
-_MAX_POSITIONS: Final = 8192
-"""Enough for tic-tac-toe. The longest texts make this about 30 MB."""
+_MAX_SIZE: Final = 24_000_000
+"""How much is remembered of the positions of a game, in characters: all of tic-tac-toe, some tens of megabytes."""
+
+_POSITION_SIZE: Final = 2000
+"""What a position takes beside what its player observes, in characters: the rules in its view, and its objects."""
 
 
 class Fault(StrEnum):
@@ -72,6 +75,7 @@ class View(NamedTuple):
         game: The game's label, with its options.
         state: What the seat knows of the game's state, as a value for search agents: with perfect information the
             state itself; None when the game says it only in words.
+        talk: Whether the player's own words are legal as well, so that `legal_moves` are samples.
     """
 
     text: str
@@ -84,6 +88,7 @@ class View(NamedTuple):
     game: str
     # The type of a state belongs to the game; only an agent that knows the game reads it.
     state: Any = None
+    talk: bool = False
 
 
 class Reply(str):
@@ -206,7 +211,8 @@ class MatchSource:
         label: The id with the options that differ from their default.
         roles: What the rules give each seat.
         zero_sum: Whether the returns of every match sum to 0.
-        return_range: The lowest and the highest return that a seat can get.
+        return_range: The lowest and the highest return by the rules; with more than two seats a forfeit may cost more,
+            see `forfeit_returns`.
         start: Starts a match, given `seed` and `invalid_move` by name; raises UnknownNameError for a policy that does
             not exist, and ValueError for one that the source cannot keep.
         spec: The rules; None where they cannot be read, as in a bridge to an environment.
@@ -356,7 +362,11 @@ class GameMatch:
         spec = self.spec
         if not 0 <= seat < len(spec.roles):
             raise ValueError(f"{spec.label} has seats 0 to {len(spec.roles) - 1}, not {seat!r}")
-        return _view(spec, position.state, seat, spec.codec.observe(position.state, seat), (), len(self._turns))
+        observation = spec.codec.observe(position.state, seat)
+        if self.outcome is not None and self.outcome.offender is not None:
+            # The game does not know. What was wrong quotes the reply, of which nobody is shown more than a move.
+            observation += f"\nThe game is over: {spec.roles[self.outcome.offender]} made an invalid move and forfeits."
+        return _view(spec, position.state, seat, observation, (), len(self._turns))
 
     def submit(self, response: str) -> None:
         """Plays the reply of the seat to move, or applies the invalid-move policy to it.
@@ -390,8 +400,8 @@ class GameMatch:
         """
         if self.seat_to_move is None:
             raise RuntimeError(f"this match of {self.game} is over: start another")
-        if move not in self._position.legal.moves:
-            raise IllegalMoveError(f"illegal move {move!r} in {self.game}: expected one of its legal moves")
+        # Raises before anything has changed.
+        self.spec.game.next_state(self._position.state, move)
         self.submit(self.spec.codec.format_move(move))
 
     def _read(self, response: str) -> None:
@@ -560,9 +570,9 @@ class _Position:
 class _Positions:
     """The positions of a game that matches come by often, and the texts of its moves.
 
-    Every position is remembered until there are half of `_MAX_POSITIONS`. From then on only those that follow one
-    which another match has left before: each match adds about one, near the start of a large game, in the end all of a
-    small one. When there are `_MAX_POSITIONS`, all are forgotten, and matches in progress keep their own.
+    Every position is remembered until half of `_MAX_SIZE` is taken. From then on only those that follow one which
+    another match has left before: each match adds about one, near the start of a large game, in the end all of a small
+    one. When all of it is taken, all are forgotten, and matches in progress keep their own.
 
     The texts of moves are remembered by the identity of the tuple of legal moves: a game that returns the same tuple
     for the same moves pays for its texts once.
@@ -576,6 +586,7 @@ class _Positions:
     __slots__ = (
         "_known",
         "_moves",
+        "_size",
         "format_move",
         "game",
         "has_room",
@@ -598,6 +609,7 @@ class _Positions:
         self.observe, self.format_move = codec.observe, codec.format_move
         self._moves: dict[int, _Moves] = {}
         self._known: dict[tuple[int, Any], _Position] = {}
+        self._size = 0
         self.has_room = True
         self.root = self._start()
 
@@ -649,11 +661,14 @@ class _Positions:
         key = (turn, state)
         position = self._known.get(key)
         if position is None:
-            if len(self._known) >= _MAX_POSITIONS:
+            if self._size >= _MAX_SIZE:
                 self._known.clear()
+                self._size = 0
                 self.root = self._start()
             position = self._known[key] = _Position(self, state, turn)
-            self.has_room = len(self._known) < _MAX_POSITIONS // 2
+            # The text stands in the view once more.
+            self._size += _POSITION_SIZE + 2 * len(position.observation)
+            self.has_room = self._size < _MAX_SIZE // 2
         return position
 
     def _start(self) -> _Position:
@@ -662,7 +677,7 @@ class _Positions:
         return root
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=32)
 def _positions(spec: GameSpec) -> _Positions:
     return _Positions(spec)
 
@@ -686,8 +701,8 @@ def _rules(spec: GameSpec, seat: Player) -> tuple[str, str]:
 def _view(spec: GameSpec, state: Any, seat: Player, observation: str, legal_moves: tuple[str, ...], turn: int) -> View:
     rules, opening = _rules(spec, seat)
     known = state if spec.perfect_information else spec.known_to(seat, state)
-    role, label = spec.roles[seat], spec.label
-    return new_tuple(View, (opening + observation, role, seat, legal_moves, turn, rules, observation, label, known))
+    text, role, label = opening + observation, spec.roles[seat], spec.label
+    return new_tuple(View, (text, role, seat, legal_moves, turn, rules, observation, label, known, spec.talk))
 
 
 @lru_cache(maxsize=1024)

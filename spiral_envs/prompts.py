@@ -71,9 +71,10 @@ def find_style(name: str, *, hints: bool = False) -> PromptStyle:
 
 
 def _hint(view: View) -> str:
-    """Returns the line that lists the legal moves; long lists are cut, and the cut is shown."""
+    """Returns the line that lists the legal moves, or samples of them; long lists are cut, and the cut is shown."""
     legal = view.legal_moves
     if not legal:
         return ""
     more = f" and {len(legal) - _MAX_HINTS} more" if len(legal) > _MAX_HINTS else ""
-    return f"Legal moves: {' '.join(legal[:_MAX_HINTS])}{more}\n"
+    kind = "Examples of moves" if view.talk else "Legal moves"
+    return f"{kind}: {' '.join(legal[:_MAX_HINTS])}{more}\n"

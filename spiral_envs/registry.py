@@ -50,7 +50,7 @@ def register(spec: GameSpec) -> None:
     _specs[spec.id] = spec
 
 
-def find_game(game: str, **options: object) -> GameSpec:
+def find_game(game: str, /, **options: object) -> GameSpec:
     """Returns the game that `game` names, with its options set.
 
     Args:
@@ -117,6 +117,7 @@ def parse_game(game: str) -> tuple[str, Mapping[str, object]]:
 def _literal(text: str) -> object:
     try:
         value: object = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        # A text that is no literal, or nested too deep to be read as one.
         return text
     return value

@@ -218,7 +218,14 @@ def _write(spec: GameSpec) -> _Tree:
     """Returns the tree of `spec`.
 
     Moves are labelled by their position in the game's own order, from which OpenSpiel makes its action numbers.
+
+    Raises:
+        ValueError: The game is too large, or players may say more than is listed.
     """
+    if spec.talk:
+        raise ValueError(
+            f"{spec.label} cannot be solved: players may say words of their own, which no list of moves has"
+        )
     game = spec.game
     keys: dict[str, InformationSet] = {}
     views: dict[InformationSet, View] = {}
@@ -286,7 +293,7 @@ def _openspiel() -> Any:
     try:
         return import_module("pyspiel")
     except ImportError as error:
-        raise MissingExtraError("exact solving", "bench") from error
+        raise MissingExtraError("exact solving", "openspiel") from error
 
 
 @lru_cache(maxsize=64)

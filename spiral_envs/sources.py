@@ -22,7 +22,7 @@ _MAX_KNOWN: Final = 1024
 _known: Final[dict[str, MatchSource]] = {}
 
 
-def find_source(game: str, **options: object) -> MatchSource:
+def find_source(game: str, /, **options: object) -> MatchSource:
     """Returns where the matches of `game` come from.
 
     Args:

@@ -190,3 +190,36 @@ def test_an_illegal_last_bracket_counts_and_no_earlier_one_stands_in_for_it():
     match.submit("[4]")
     match.submit("[0] or rather [4]")
     assert (match.turns[1].rule, match.turns[1].fault) == (Rule.BRACKETED, Fault.ILLEGAL)
+
+
+@pytest.mark.parametrize(
+    ("reply", "move"),
+    [
+        ("[Say: I believe [Fact 1] is true]", "[Say: I believe Fact 1 is true]"),
+        ("I think so. [Say: look at [this] one] Done.", "[Say: look at this one]"),
+        ("[Say: it is [not [Fact 2] at all]]", "[Say: it is not Fact 2 at all]"),
+    ],
+)
+def test_brackets_inside_a_token_are_words_of_its_own(reply, move):
+    match = make_match("truth_and_deception_v0", seed=0)
+
+    match.submit(reply)
+
+    assert match.turns[0].move == move
+
+
+def test_a_remark_with_brackets_does_not_play_what_stands_in_them():
+    match = make_match("simple_negotiation_v0", seed=0)
+    match.submit("[Offer: 1 Wood -> 1 Gold]")
+
+    match.submit("[Accept | I could also [Deny] it]")
+
+    assert match.turns[1].move == "[Accept | I could also Deny it]"
+
+
+def test_an_outer_pair_that_is_no_move_leaves_the_inner_one():
+    match = make_match("tic_tac_toe_v0", seed=0)
+
+    match.submit("[so I play [4]]")
+
+    assert match.turns[0].move == "[4]"

@@ -12,16 +12,20 @@ from spiral_envs import (
     Fault,
     GameMatch,
     GameSpec,
+    IllegalMoveError,
     Outcome,
     Reply,
     Termination,
     UnknownNameError,
     find_game,
+    make_agent,
     make_match,
+    play,
 )
 from spiral_envs.extraction import Rule
 from spiral_envs.games.tic_tac_toe import TicTacToe
-from spiral_envs.match import make_view
+from spiral_envs.games.truth_and_deception import Say
+from spiral_envs.match import _MAX_SIZE, _positions, forfeit_returns, make_view
 
 GAMES = (
     "tic_tac_toe_v0",
@@ -339,5 +343,60 @@ def test_an_unpickled_match_shares_the_game_with_all_others():
 
     copied = pickle.loads(pickle.dumps(match))
 
+    assert isinstance(match, GameMatch)
     assert copied.spec is match.spec
     assert len(pickle.dumps(match)) < 1000
+
+
+def test_play_takes_a_move_of_the_game_that_is_not_listed():
+    match = GameMatch(find_game("truth_and_deception_v0"), seed=1)
+
+    match.play(Say("hello there"))
+
+    assert match.turns[0].move == "[Say: hello there]"
+
+
+def test_play_refuses_an_illegal_move_and_changes_nothing():
+    match = GameMatch(find_game("tic_tac_toe_v0"), seed=0)
+    match.play(4)
+
+    with pytest.raises(IllegalMoveError, match=r"illegal move \[4\]"):
+        match.play(4)
+
+    assert len(match.turns) == 1
+    assert match.seat_to_move == 1
+
+
+def test_a_view_says_whether_its_moves_are_samples():
+    assert make_match("truth_and_deception_v0", seed=0).view(0).talk
+    assert not make_match("tic_tac_toe_v0", seed=0).view(0).talk
+
+
+def test_after_a_forfeit_everyone_is_told_and_nobody_reads_the_reply():
+    match = make_match("tic_tac_toe_v0", seed=0)
+    match.submit("my secret plan")
+
+    for seat in (0, 1):
+        last = match.view(seat).text.splitlines()[-1]
+        assert last == "The game is over: X made an invalid move and forfeits."
+        assert "secret" not in match.view(seat).text
+
+
+def test_a_forfeit_of_one_of_several_is_shared_by_the_others_in_whole_numbers():
+    assert forfeit_returns(1, num_seats=3, return_range=(-2.0, 4.0), zero_sum=True) == (1.0, -2.0, 1.0)
+    assert forfeit_returns(0, num_seats=4, return_range=(-13.0, 39.0), zero_sum=True) == (-15.0, 5.0, 5.0, 5.0)
+    assert forfeit_returns(0, num_seats=2, return_range=(-1.0, 3.0), zero_sum=False) == (-1.0, 0.0)
+    assert forfeit_returns(0, num_seats=2, return_range=(2.0, 3.0), zero_sum=False) == (2.0, 2.0)
+
+
+def test_long_texts_are_not_remembered_without_bound():
+    game = "leduc_poker_v0(players=10,hands=40)"
+    agent = make_agent("random")
+    for seed in range(4):
+        list(play([make_match(game, seed=seed)], [agent] * 10))
+
+    positions = _positions(find_game(game))
+    held = sum(len(position.observation) for position in positions._known.values())
+
+    assert held < _MAX_SIZE
+    assert positions._size <= _MAX_SIZE + 100_000

@@ -160,7 +160,7 @@ def test_a_move_left_out_has_probability_zero_and_rounding_is_forgiven():
     assert rounded == pytest.approx(exact, abs=1e-12)
 
 
-@pytest.mark.parametrize("game", ["kuhn_poker_v0", "simple_negotiation_v0"])
+@pytest.mark.parametrize("game", ["kuhn_poker_v0", "connect_four_v0"])
 def test_a_game_too_large_to_walk_is_refused_with_its_size(game, monkeypatch):
     monkeypatch.setattr("spiral_envs.tree.MAX_NODES", 10_000)
     for call in (lambda: solve.exploitability(game, uniform), lambda: solve.information_sets(game)):
@@ -189,7 +189,7 @@ def test_unknown_names_are_refused():
 
 def test_a_missing_openspiel_names_the_command_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyspiel", None)
-    with pytest.raises(MissingExtraError, match=r"exact solving needs .*pip install 'spiral-selfplay\[bench\]'"):
+    with pytest.raises(MissingExtraError, match=r"exact solving needs .*pip install 'spiral-selfplay\[openspiel\]'"):
         solve.exploitability(KUHN, uniform)
     assert len(solve.information_sets(KUHN)) == 12
     assert count_nodes(KUHN).decision == 24
@@ -216,3 +216,10 @@ def test_moves_of_the_policy_are_the_games_own_moves():
     spec = find_game(KUHN)
     texts = {spec.codec.format_move(bet) for bet in Bet}
     assert {move for moves in solve.equilibrium(KUHN).policy.values() for move in moves} == texts
+
+
+@pytest.mark.parametrize("game", ["truth_and_deception_v0(turns=2)", "adversarial_taboo_v0(turns=1)"])
+def test_a_game_of_talk_is_refused_because_its_list_of_moves_is_not_whole(game):
+    for call in (lambda: solve.exploitability(game, uniform), lambda: solve.equilibrium(game)):
+        with pytest.raises(ValueError, match="players may say words of their own"):
+            call()
