@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Final
 
 
 class MoveError(ValueError):
@@ -30,11 +31,21 @@ class UnknownNameError(ValueError):
             known: Every valid name.
         """
         names = sorted(known)
-        near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
+        near = _nearest(name.lower(), names)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names) or 'none'}"
         super().__init__(f"unknown {kind} {name!r}: {hint}")
         self.name = name
         self.near = tuple(near)
+
+
+def _nearest(name: str, names: list[str]) -> list[str]:
+    """Returns the most similar names, and none that are much less similar than the best."""
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    similarity = {other: difflib.SequenceMatcher(None, other, name).ratio() for other in near}
+    return [other for other in near if similarity[other] > similarity[near[0]] - _MAX_GAP]
+
+
+_MAX_GAP: Final = 0.15
 
 
 class MissingExtraError(ImportError):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from spiral_envs import find_source, make_agent
+
 ROOT = Path(__file__).parent.parent
 
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -35,6 +37,12 @@ def check_command(line):
             )
         case ["spiral-train", *arguments]:
             check_training_arguments(arguments)
+        case ["spiral-play", "--list"]:
+            pass
+        case ["spiral-play", game, "--opponent", opponent, *options]:
+            find_source(game)
+            make_agent(opponent)
+            assert options in ([], ["--seat", "1"])
         case ["accelerate", "launch", *arguments]:
             check_training_arguments(arguments[arguments.index("spiral_trl.train") + 1 :])
         case ["pip", "install", "-e", target]:

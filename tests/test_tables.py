@@ -1,6 +1,7 @@
 """The tables in the documents are those that the package gives now."""
 
 import importlib.util
+import sys
 
 import pytest
 from documents import ROOT
@@ -13,6 +14,7 @@ SCRIPT.loader.exec_module(write_tables)
 
 
 @pytest.mark.parametrize("document", list(write_tables.TABLES))
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the tables say what Python 3.11 sees")
 def test_tables_are_up_to_date(document):
     written = (ROOT / document).read_text(encoding="utf-8")
 

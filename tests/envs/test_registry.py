@@ -29,8 +29,8 @@ def test_every_id_finds_its_game():
 @pytest.mark.parametrize(
     ("asked", "near"),
     [
-        ("kuhn_poker", "did you mean kuhn_poker_v0 or leduc_poker_v0?"),
-        ("kuhn_poker_v1", "did you mean kuhn_poker_v0 or leduc_poker_v0?"),
+        ("kuhn_poker", "did you mean kuhn_poker_v0?"),
+        ("kuhn_poker_v1", "did you mean kuhn_poker_v0?"),
         ("TicTacToe", "did you mean tic_tac_toe_v0?"),
         ("Simple_Negotiation_v0", "did you mean simple_negotiation_v0?"),
     ],

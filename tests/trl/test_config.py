@@ -14,7 +14,7 @@ def config(**settings):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"games": ["kuhn_pokr_v0"]}, "unknown game 'kuhn_pokr_v0': did you mean kuhn_poker_v0 or "),
+        ({"games": ["kuhn_pokr_v0"]}, "unknown game 'kuhn_pokr_v0': did you mean kuhn_poker_v0?"),
         ({"games": ["kuhn_poker_v0(hand=1)"]}, "unknown option of kuhn_poker_v0 'hand': did you mean hands?"),
         ({"games": ["kuhn_poker_v0(hands=0)"]}, "option hands of kuhn_poker is 0: expected an integer from 1 to 100"),
         ({"games": ["kuhn_poker_v0(hands"]}, "cannot read game 'kuhn_poker_v0(hands'"),

@@ -68,7 +68,7 @@ def assert_refused(capsys, argv, message):
         (["--config", "quickstart", "--max-step=1"], "unknown option '--max-step': did you mean --max_steps"),
         (
             ["--config", "quickstart", "--games", "kuhn_pokr_v0"],
-            "unknown game 'kuhn_pokr_v0': did you mean kuhn_poker_v0 or ",
+            "unknown game 'kuhn_pokr_v0': did you mean kuhn_poker_v0?",
         ),
         (
             ["--config", "quickstart", "--games", "kuhn_poker_v0(hand=1)"],
