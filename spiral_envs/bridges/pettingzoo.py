@@ -373,7 +373,7 @@ class _Table:
             warnings.simplefilter("ignore")
             self._env: Any = _module(game.name).raw_env(**dict(game.settings))
             # The seeds of the packages below are of 32 bits.
-            self._env.reset(seed=seed % 2**32)
+            self._env.reset(seed=seed % 2**31)
             self._rewards = [0.0] * len(game.roles)
             self._shown: dict[Player, str] = {}
             self.seat_to_move: Player | None = None

@@ -468,3 +468,12 @@ def test_threads_borrow_one_after_the_other():
     for thread in threads:
         thread.join()
     assert together == [alone, alone]
+
+
+@pytest.mark.parametrize("seed", [2**31, 2**32 - 1, 2**70])
+def test_seeds_may_be_of_any_size(seed):
+    pytest.importorskip("shimmy")
+    match = spiral_envs.make_match("pettingzoo:hanabi_v5", seed=seed)
+
+    assert match.seat_to_move is not None
+    assert match.seed == seed
