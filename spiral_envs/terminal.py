@@ -31,6 +31,9 @@ _MAX_DIGITS: Final = 18
 
 _MAX_MOVES_TOLD: Final = 60
 
+_COMPUTING: Final = frozenset({"random", "first", "minimax", "mcts", "cfr"})
+"""The kinds of agents whose moves are computed here, from nothing but the view."""
+
 _EXAMPLES: Final = """\
 examples:
   spiral-play tic_tac_toe_v0 --opponent minimax
@@ -109,17 +112,40 @@ def _sit_down(arguments: argparse.Namespace, seed: int) -> _Table:
         _BadInputError: There is no such game, agent or seat, or a package is missing.
     """
     dialog = _open_dialog(list_moves=arguments.hints)
+    seat: int | None = arguments.seat
     try:
         source = find_source(arguments.game)
-        # What the game refuses, it refuses before anything is shown.
-        source.start(seed=seed, invalid_move=arguments.invalid_move)
+        if seat is not None and seat >= len(source.roles):
+            raise _BadInputError(f"{source.label} has seats 0 to {len(source.roles) - 1}, not {seat}")
+        # What the game or the opponent refuses, it refuses before anything is shown.
+        trial = source.start(seed=seed, invalid_move=arguments.invalid_move)
         opponent = None if arguments.opponent == "human" else make_agent(arguments.opponent, seed=seed)
+        _try_opponent(dialog, arguments.opponent, trial, seat)
     except (ValueError, MissingExtraError) as error:
         raise _BadInputError(str(error)) from error
-    seat, num_seats = arguments.seat, len(source.roles)
-    if seat is not None and seat >= num_seats:
-        raise _BadInputError(f"{source.label} has seats 0 to {num_seats - 1}, not {seat}")
     return _Table(dialog=dialog, source=source, seat=seat, opponent=opponent, invalid_move=arguments.invalid_move)
+
+
+def _try_opponent(dialog: Dialog, agent_string: str, trial: Match, person: int | None) -> None:
+    """Lets an opponent that computes its moves find its first one in `trial`.
+
+    Others cannot say whether they can play without a request or a model.
+
+    Raises:
+        MissingExtraError: It needs a package that is not installed.
+        ValueError: It cannot play this game.
+    """
+    kind, colon, _ = agent_string.partition(":")
+    if kind not in _COMPUTING:
+        return
+    while (seat := trial.seat_to_move) is not None and seat == person and (legal := trial.view(seat).legal_moves):
+        trial.submit(legal[0])
+    if seat is None:
+        return
+    # How far it searches does not decide what it can play. It is an agent of its own: trying draws random numbers.
+    agent = make_agent(f"{kind}:1" if colon or kind == "mcts" else kind)
+    with dialog.waiting(f"Finding out whether {agent_string} can play {trial.game}"):
+        agent.act([trial.view(seat)])
 
 
 def _open_dialog(*, list_moves: bool) -> Dialog:
@@ -204,7 +230,7 @@ def _let_move(table: _Table, match: Match, opponent: Agent) -> None:
     assert seat is not None, "the match goes on"
     role = match.roles[seat]
     try:
-        with table.dialog.thinking(role):
+        with table.dialog.waiting(f"{role} is thinking"):
             (reply,) = opponent.act([match.view(seat)])
     except (ValueError, MissingExtraError) as error:
         raise _BadInputError(str(error)) from error
@@ -226,7 +252,7 @@ def _show_end(table: _Table, match: Match, person: int) -> None:
     lines: list[str] = []
     style = "cyan"
     if table.opponent is not None and match.zero_sum:
-        verdict, style = _verdict(outcome.returns[person])
+        verdict, style = _verdict(outcome.returns, person)
         lines.append(verdict)
     if outcome.reason:
         lines.append(outcome.reason)
@@ -239,11 +265,17 @@ def _show_end(table: _Table, match: Match, person: int) -> None:
     table.dialog.show_result("\n".join(lines), style=style)
 
 
-def _verdict(value: float) -> tuple[str, str]:
-    """Returns what a return means in words, and its colour."""
-    if value > 0:
-        return "You win.", "green"
-    return ("You lose.", "red") if value < 0 else ("It is a draw.", "yellow")
+def _verdict(returns: tuple[float, ...], seat: int) -> tuple[str, str]:
+    """Returns what the returns mean to `seat` in words, and its colour."""
+    mine, num_ahead = returns[seat], sum(value > returns[seat] for value in returns)
+    if min(returns) == max(returns):
+        return "It is a draw.", "yellow"
+    if num_ahead == 0:
+        return ("You win." if returns.count(mine) == 1 else "You share the first place."), "green"
+    if len(returns) == 2:
+        return "You lose.", "red"
+    # Among more than two a return of 0 is a place in the middle.
+    return f"You finish behind {num_ahead} of {len(returns) - 1} others.", "red" if mine < 0 else "yellow"
 
 
 def _list_games() -> None:
@@ -291,7 +323,10 @@ def _parser() -> argparse.ArgumentParser:
         " what you mistype is asked for again",
     )
     parser.add_argument(
-        "--hints", action=argparse.BooleanOptionalAction, default=True, help="list the legal moves at every turn"
+        "--hints",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="list the legal moves, or examples of them, at every turn",
     )
     return parser
 

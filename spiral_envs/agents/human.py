@@ -51,7 +51,7 @@ class Command(Enum):
     """Take the last move back."""
 
     MOVES = "moves"
-    """List all legal moves."""
+    """List all legal moves, or all examples of them."""
 
     RULES = "rules"
     """Show the rules again."""
@@ -103,7 +103,8 @@ class Dialog:
         Args:
             console: Where it is shown.
             read_line: How a line is read; by default from the standard input.
-            list_moves: Whether every turn lists the legal moves; otherwise only the command `moves` does.
+            list_moves: Whether every turn lists the legal moves, or examples of them; otherwise only the command
+                `moves` does.
         """
         self._console = Console(highlight=False) if console is None else console
         self._read_line = self._read_standard_input if read_line is None else read_line
@@ -150,11 +151,11 @@ class Dialog:
             table.add_row(*(Text(_printable(cell)) for cell in row))
         self._console.print(table)
 
-    def thinking(self, role: str) -> AbstractContextManager[object]:
-        """Shows on a terminal that `role` is thinking, for as long as the context lasts."""
+    def waiting(self, text: str) -> AbstractContextManager[object]:
+        """Shows on a terminal what the person waits for, as long as the context lasts."""
         if not self._console.is_terminal:
             return nullcontext()
-        return self._console.status(Text(f"{role} is thinking"))
+        return self._console.status(Text(_printable(text)))
 
     def ask(self, view: View, read_move: ReadMove | None, *, can_undo: bool = False) -> str | Command:
         """Returns the reply that the person types, or `Command.QUIT`, or, if they can, `Command.UNDO`.
@@ -216,12 +217,12 @@ class Dialog:
             self.say(_HELP)
 
     def _list(self, view: View) -> None:
-        """Lists the legal moves that fit into a few lines."""
+        """Lists the legal moves, or examples of them, that fit into a few lines."""
         legal = view.legal_moves
         if not legal:
             self.say("The game does not list the legal moves; its rules say what they are.", style="dim")
             return
-        lines, left = ["Legal moves:"], len(legal)
+        lines, left = [_title(view)], len(legal)
         for move in map(_printable, legal):
             # A move is never broken over two lines.
             if len(lines[-1]) + 1 + len(move) < min(PANEL_WIDTH, self._console.width):
@@ -235,9 +236,10 @@ class Dialog:
         self.say("\n".join(lines), style="dim")
 
     def _list_all(self, view: View) -> None:
-        """Lists all legal moves."""
+        """Lists all legal moves, or all examples of them."""
         moves = [Text(_printable(move)) for move in view.legal_moves or ()]
         if moves:
+            self.say(_title(view), style="dim")
             self._console.print(Columns(moves, padding=(0, 2)))
         else:
             self._list(view)
@@ -257,14 +259,17 @@ class Dialog:
 
 
 def read_move_for(view: View) -> ReadMove | None:
-    """Returns how to read a move in `view` from nothing but the view; None where that is impossible."""
+    """Returns how to read a move in `view` from nothing but the view; None where that is impossible.
+
+    Where the player's own words are legal, a list of moves does not tell what is not.
+    """
     spec = _spec_of(view)
     if spec is None:
         return None
     if spec.perfect_information and view.state is not None:
         codec = spec.codec
         return lambda view, typed: codec.format_move(codec.parse_move(view.state, typed))
-    return None if spec.talk or not view.legal_moves else _refuse
+    return None if view.talk or not view.legal_moves else _refuse
 
 
 def _refuse(view: View, typed: str) -> str:
@@ -277,6 +282,11 @@ def _spec_of(view: View) -> GameSpec | None:
     except UnknownNameError:
         # A game of a bridge, or one that is not registered.
         return None
+
+
+def _title(view: View) -> str:
+    """Returns what stands before a list of moves."""
+    return "Examples of moves:" if view.talk else "Legal moves:"
 
 
 def _listed(view: View, typed: str) -> str | None:
@@ -307,7 +317,7 @@ _COMMANDS: Final = {command.value: command for command in Command} | {
 
 _HELP: Final = (
     "Type a move as the rules say it; its brackets may be missing. Or type\n"
-    "  moves  to list all legal moves\n"
+    "  moves  to list all legal moves, or all examples of them\n"
     "  rules  to read the rules again\n"
     "  undo   to take your last move back, where that is possible\n"
     "  q      to leave the game (or Ctrl-D)"

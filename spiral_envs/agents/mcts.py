@@ -2,7 +2,8 @@
 
 UCT (Kocsis and Szepesvári 2006) for games of perfect information, with or without chance, of any number of players:
 every player goes for its own return (max^n, Luckhardt and Irani 1986). Each simulation walks down the tree by UCB1,
-adds one position, and plays on at random to the end. Chance draws its moves by their probability, in the tree too.
+adds one position, and plays on at random to the end. Chance draws its moves by their probability, in the tree too. A
+tree of `MAX_NODES` positions stays as it is: the simulations from then on are random games from its leaves.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from spiral_envs.registry import find_game
 
 DEFAULT_SIMULATIONS: Final = 1000
 """What `mcts` without a number stands for."""
+
+MAX_NODES: Final = 100_000
+"""How many positions a tree may have. One takes 0.4 to 1.2 kB in the games of this package, all of them 120 MB."""
 
 EXPLORATION: Final = 1.0
 """The weight of UCB1's second term, for returns that are scaled to 0..1."""
@@ -75,8 +79,9 @@ def search(spec: GameSpec, state: Any, *, simulations: int, rng: random.Random) 
     root = _Node(game, state, rng)
     low, high = spec.return_range
     scale = 1.0 / (high - low) if high > low else 0.0
+    num_nodes = 0
     for _ in range(simulations):
-        _simulate(game, root, rng, low=low, scale=scale)
+        num_nodes += _simulate(game, root, rng, low=low, scale=scale, can_grow=num_nodes < MAX_NODES)
     return max(root.children, key=lambda child: (child.num_visits, child.total)).move
 
 
@@ -109,31 +114,41 @@ class _Node:
         rng.shuffle(self.untried)
 
 
-def _simulate(game: Game[Any, Any], root: _Node, rng: random.Random, *, low: float, scale: float) -> None:
-    """Plays one game from `root`, adds one position to the tree and counts the result on the way."""
+def _simulate(
+    game: Game[Any, Any], root: _Node, rng: random.Random, *, low: float, scale: float, can_grow: bool
+) -> int:
+    """Plays one game from `root`, adds a position to the tree if it can grow, and counts the result on the way.
+
+    Returns:
+        How many positions on the way were new: more than one where chance led to another.
+    """
     path = [root]
-    while not path[-1].untried and (following := _follow(game, path[-1], rng)) is not None:
+    while not path[-1].untried and (following := _follow(game, path[-1], rng, can_grow=can_grow)) is not None:
         path.append(following)
-    if path[-1].untried:
+    if path[-1].untried and can_grow:
         parent = path[-1]
         path.append(_child(game, parent, parent.untried.pop(), rng))
         parent.children.append(path[-1])
     returns = _random_game(game, path[-1].state, rng)
+    num_new = sum(not node.num_visits for node in path)
     root.num_visits += 1
     for parent, node in pairwise(path):
         node.num_visits += 1
         if parent.player != CHANCE:
             node.total += (returns[parent.player] - low) * scale
+    return num_new
 
 
-def _follow(game: Game[Any, Any], node: _Node, rng: random.Random) -> _Node | None:
+def _follow(game: Game[Any, Any], node: _Node, rng: random.Random, *, can_grow: bool) -> _Node | None:
     """Returns where a simulation goes on from a position whose moves have all been tried; None at the end."""
     if node.player != CHANCE:
         return _select(node) if node.children else None
     move = _draw(game, node.state, rng)
     following = node.by_outcome.get(move)
     if following is None:
-        following = node.by_outcome[move] = _child(game, node, move, rng)
+        following = _child(game, node, move, rng)
+        if can_grow:
+            node.by_outcome[move] = following
     return following
 
 

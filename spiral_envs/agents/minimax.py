@@ -27,7 +27,7 @@ TIE: Final = 1e-9
 """Values closer than this are equal: expected values are rounded."""
 
 Evaluation: TypeAlias = Callable[[GameSpec, Any], float]
-"""Estimates the value of a state to seat 0, within the game's range of returns."""
+"""Estimates the value of a state to seat 0, within the game's range of returns, whose ends are taken as certain."""
 
 
 def zero(spec: GameSpec, state: Any) -> float:
@@ -81,7 +81,10 @@ class MinimaxAgent:
     def _best_moves(self, spec: GameSpec, state: Any) -> tuple[Any, ...]:
         if self._depth is None:
             return optimal_moves(spec, state)[1]
-        return best_moves(spec, state, depth=self._depth, evaluate=self._evaluate)[1]
+        _check_playable(spec, state)
+        legal = spec.game.legal_moves(state)
+        # Whatever the only move is worth, it is played.
+        return legal if len(legal) == 1 else best_moves(spec, state, depth=self._depth, evaluate=self._evaluate)[1]
 
 
 def optimal_moves(spec: GameSpec, state: Any) -> tuple[float, tuple[Any, ...]]:
@@ -123,7 +126,7 @@ def best_moves(spec: GameSpec, state: Any, *, depth: int, evaluate: Evaluation =
     search = _AlphaBeta(spec, evaluate)
     best, moves = search.best_moves(state, 1)
     for plies in range(2, depth + 1):
-        if best >= high - TIE or len(moves) == 1 == len(spec.game.legal_moves(state)) or not search.met_horizon:
+        if best >= high - TIE or not search.met_horizon:
             break
         try:
             reached, reaching = search.best_moves(state, plies)

@@ -11,13 +11,16 @@ is a fault of its own: a reply cut by the length limit, a prompt too long for it
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from typing import Any, Final, NoReturn
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -45,7 +48,7 @@ class Endpoint:
     Attributes:
         model: The name that the server knows it by.
         url: The server's base URL, such as `http://127.0.0.1:8000/v1`; None for OpenAI itself.
-        temperature: 0 or more; None for the server's default.
+        temperature: A finite number from 0; None for the server's default.
         top_p: The nucleus to sample from, more than 0 and at most 1; None for the server's default.
         max_tokens: The longest reply; None for the server's default. OpenAI itself knows it as `max_completion_tokens`.
         concurrency: The most requests at once.
@@ -75,8 +78,9 @@ class Endpoint:
             raise ValueError("agent 'openai' needs a model: openai:MODEL or openai:MODEL@URL")
         if self.url is not None:
             _check_url(self.url)
-        # Written so that a NaN is refused.
-        _check("temperature", self.temperature, self.temperature is None or self.temperature >= 0, "0 or more")
+        # Written so that a NaN is refused; JSON has neither NaN nor infinity.
+        is_warmth = self.temperature is None or 0 <= self.temperature < math.inf
+        _check("temperature", self.temperature, is_warmth, "a finite number from 0")
         _check("top_p", self.top_p, self.top_p is None or 0 < self.top_p <= 1, "more than 0 and at most 1")
         _check("max_tokens", self.max_tokens, self.max_tokens is None or self.max_tokens >= 1, "at least 1")
         _check("concurrency", self.concurrency, 1 <= self.concurrency <= 1000, "1 to 1000")
@@ -101,7 +105,7 @@ def parse_endpoint(text: str) -> Endpoint:
     """
     where, _, query = text.partition("?")
     # The model's own name may have an @, as in a revision.
-    start = max(where.rfind("@http://"), where.rfind("@https://"))
+    start = max((found.start() for found in _URL_START.finditer(where)), default=-1)
     model, url = (where, None) if start < 0 else (where[:start], where[start + 1 :])
     if url is None and ("@" in model or "://" in model):
         raise ValueError(f"cannot read agent 'openai:{text}': expected openai:MODEL@URL with URL http://… or https://…")
@@ -159,8 +163,10 @@ class OpenAIAgent:
         pool = ThreadPoolExecutor(min(self._endpoint.concurrency, len(views)), thread_name_prefix="openai-agent")
         try:
             replies = [pool.submit(self._ask, view, first + index, stop) for index, view in enumerate(views)]
+            for each in replies:
+                each.add_done_callback(partial(_cancel_after_failure, replies))
             wait(replies, return_when=FIRST_EXCEPTION)
-            failed = next((error for each in replies if each.done() and (error := each.exception())), None)
+            failed = next((error for each in replies if (error := _error_of(each))), None)
             if failed is not None:
                 raise failed
             return [each.result() for each in replies]
@@ -212,6 +218,17 @@ class OpenAIAgent:
         raise EndpointError(
             f"model {self._endpoint.model!r} at {where} gave no reply after {tries}: {reason}"
         ) from error
+
+
+def _cancel_after_failure(futures: Sequence[Future[Reply]], done: Future[Reply]) -> None:
+    """Cancels what has not begun if `done` failed; called by its thread before that takes up another request."""
+    if _error_of(done) is not None:
+        for each in futures:
+            each.cancel()
+
+
+def _error_of(future: Future[Reply]) -> BaseException | None:
+    return future.exception() if future.done() and not future.cancelled() else None
 
 
 class _UnreadableAnswerError(ValueError):
@@ -287,15 +304,35 @@ def _read_option(name: str, text: str) -> float | bool:
         raise ValueError(f"option {name} of the openai agent is {text!r}: expected {form}") from None
 
 
+def _integer(text: str) -> int:
+    # int() would read "1_0", " 1" and digits of other scripts as well.
+    if not _INTEGER.fullmatch(text):
+        raise ValueError
+    return int(text)
+
+
+def _number(text: str) -> float:
+    # As with int(), and float() would read "nan" as well.
+    if not _NUMBER.fullmatch(text):
+        raise ValueError
+    return float(text)
+
+
+_URL_START: Final = re.compile("@https?://", re.ASCII | re.IGNORECASE)
+
+_INTEGER: Final = re.compile("-?[0-9]+")
+
+_NUMBER: Final = re.compile(r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[+-]?[0-9]+)?", re.ASCII | re.IGNORECASE)
+
 _BOOLEANS: Final = {"true": True, "false": False}
 
 _READERS: Final[dict[str, tuple[Callable[[str], float | bool], str]]] = {
-    "temperature": (float, "a number"),
-    "top_p": (float, "a number"),
-    "max_tokens": (int, "an integer"),
-    "concurrency": (int, "an integer"),
-    "timeout_s": (float, "a number of seconds"),
-    "retries": (int, "an integer"),
+    "temperature": (_number, "a number"),
+    "top_p": (_number, "a number"),
+    "max_tokens": (_integer, "an integer"),
+    "concurrency": (_integer, "an integer"),
+    "timeout_s": (_number, "a number of seconds"),
+    "retries": (_integer, "an integer"),
     "send_seed": (_BOOLEANS.__getitem__, "true or false"),
 }
 """How each option is read, and what it is in words."""

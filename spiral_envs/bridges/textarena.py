@@ -10,7 +10,7 @@ A bridged match keeps the rules of this package where TextArena has others:
 - The return of a seat is the number of players that it finished ahead of, less the number that finished ahead of it,
   by TextArena's rewards. In a game for two these are TextArena's rewards themselves, and a match whose rewards do not
   sum to 0 raises. In the others TextArena gives places between -1 and 1 that need not sum to 0, as when two win.
-- A match that goes on for `MAX_TURNS` turns is a draw.
+- A match that goes on for `MAX_TURNS` turns is a draw, and so is one whose observations come to `MAX_CHARS` characters.
 
 A view shows the prompt that TextArena gave the seat, then the messages that the seat got, as the observation wrapper
 of the id does: the ids on `-train` show less of the past than the others. TextArena keeps every player's messages
@@ -27,7 +27,7 @@ from importlib import import_module
 from typing import Any, Final, NamedTuple, SupportsIndex
 
 from spiral_envs.bridges.textarena_environment import Environment, InvalidMoveError, Shown, import_textarena
-from spiral_envs.bridges.textarena_games import Game, Refused, find_game
+from spiral_envs.bridges.textarena_games import Game, Refused, Words, find_game
 from spiral_envs.errors import UnknownNameError
 from spiral_envs.extraction import Rule, extract
 from spiral_envs.game import Player
@@ -46,6 +46,15 @@ from spiral_envs.registry import parse_game
 
 MAX_TURNS: Final = 1000
 """A match without a result after so many turns is a draw: some games go on for as long as the players like."""
+
+MAX_CHARS: Final = 20_000_000
+"""A match without a result is also a draw when the observations of its turns are so many characters together.
+
+Every turn keeps what its player saw, and most ids show all that was said before, so that a match would grow with the
+square of its length: 1,000 turns of Golf keep 68 million characters. This bound is 20 MB a match, or 40 MB where
+the characters of cards are among them. It leaves room for the longest match of Battleship-v0-standard, of 199 shots,
+which keeps 19.6 million; Golf comes to it after 542 turns, when its prompt has 74,000 characters.
+"""
 
 UNTESTED_LAWS: Final[Mapping[str, str]] = {
     "law 0 (sound rules)": "TextArena lists neither legal moves nor chance outcomes",
@@ -174,8 +183,9 @@ class TextArenaMatch:
         self.outcome: Outcome | None = None
         self._source = source
         self._turns: list[Turn] = []
+        self._num_chars = 0
         self._environment = source.environment(self.seed)
-        self._go_on()
+        self._go_on(0)
 
     def __getstate__(self) -> tuple[Any, ...]:
         """Returns what decides the match, without the environment."""
@@ -185,6 +195,7 @@ class TextArenaMatch:
         """Plays the moves of `__getstate__` again."""
         self._source, self.seed, self.seat_to_move, self.outcome, turns = kept
         self._turns = list(turns)
+        self._num_chars = sum(len(turn.observation) for turn in turns)
         self._environment = self._play_again()
 
     @property
@@ -225,6 +236,7 @@ class TextArenaMatch:
             rules=rules,
             observation=observation,
             game=self.game,
+            talk=seat == self.seat_to_move and self._environment.syntax.words is not Words.NONE,
         )
 
     def submit(self, response: str) -> None:
@@ -255,9 +267,10 @@ class TextArenaMatch:
         seat = self.seat_to_move
         assert seat is not None, "checked by submit"
         observation = self._observation(seat)
+        num_chars = self._num_chars + len(observation)
         try:
             self._environment.play(move)
-            self._go_on()
+            self._go_on(num_chars)
         except InvalidMoveError as error:
             self._charge(response, rule, Fault.ILLEGAL, f"illegal move {move} in {self.game}: {error}")
         # Whatever else TextArena's code raises is an internal fault, of any type.
@@ -268,6 +281,7 @@ class TextArenaMatch:
             raise RuntimeError(f"{what}, after the reply {response[:500]!r}") from error
         else:
             self._turns.append(Turn(seat, observation, response, move, rule, None, ""))
+            self._num_chars = num_chars
 
     def _charge(self, response: str, rule: Rule, fault: Fault, reason: str) -> None:
         offender = self.seat_to_move
@@ -280,13 +294,14 @@ class TextArenaMatch:
         reason = f"{self.roles[offender]} forfeits: {reason}"
         self._end(Outcome(returns, Termination.FORFEIT, offender, fault, reason))
 
-    def _go_on(self) -> None:
-        """Takes over from the environment whose turn it is, or the result."""
+    def _go_on(self, num_chars: int) -> None:
+        """Takes over from the environment whose turn it is, or the result; the observations have so many characters."""
         environment = self._environment
         if environment.is_over:
             self._end(Outcome(environment.returns(), Termination.FINISHED, reason=environment.reason))
-        elif environment.is_drawn or environment.num_moves >= MAX_TURNS:
-            why = "Nobody can move." if environment.is_drawn else f"There is no result after {MAX_TURNS} turns."
+        elif environment.is_drawn or environment.num_moves >= MAX_TURNS or num_chars >= MAX_CHARS:
+            turns = environment.num_moves
+            why = "Nobody can move." if environment.is_drawn else f"There is no result after {turns} turns."
             self._end(Outcome((0.0,) * len(self.roles), Termination.FINISHED, reason=why))
         else:
             self.seat_to_move = environment.seat_to_move

@@ -1,4 +1,5 @@
 import copy
+import itertools
 import pickle
 import random
 import sys
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 
 from spiral_envs import sources
+from spiral_envs.bridges import textarena as bridge
 from spiral_envs.bridges.textarena import (
+    MAX_CHARS,
     MAX_TURNS,
     UNTESTED_LAWS,
     TextArenaMatch,
@@ -447,6 +450,66 @@ def test_a_match_without_an_end_is_a_draw():
     assert len(match.turns) == MAX_TURNS
     assert match.outcome.returns == (0, 0)
     assert "no result" in match.outcome.reason
+
+
+def kept_chars(match):
+    return sum(len(turn.observation) for turn in match.turns)
+
+
+def test_a_match_that_keeps_too_much_is_a_draw():
+    match = start("Golf-v0")
+    while match.seat_to_move is not None:
+        # Nobody ever discards.
+        match.submit("[swap 1 1]" if len(match.turns) % 2 else "[take]")
+
+    assert kept_chars(match) - len(match.turns[-1].observation) < MAX_CHARS <= kept_chars(match)
+    assert match.outcome.returns == (0, 0)
+    assert match.outcome.reason == f"There is no result after {len(match.turns)} turns."
+    # It is bounded without a loss: a player's last prompt shows all that was said.
+    assert match.turns[-1].observation.count("[swap 1 1]") >= len(match.turns) // 4
+
+
+def test_copies_are_bounded_like_the_match(monkeypatch):
+    monkeypatch.setattr(bridge, "MAX_CHARS", 20_000)
+    match = after("HighSociety-v0", *["[7]"] * 10)
+    clone = pickle.loads(pickle.dumps(match))
+    for each in (match, clone):
+        while each.seat_to_move is not None:
+            each.submit("[7]")
+    assert kept_chars(match) >= 20_000
+    assert clone.turns == match.turns
+
+
+def test_the_longest_match_of_battleship_is_not_cut():
+    match = start("Battleship-v0-standard")
+    boards = match._environment._env.state.game_state["board"]
+    shots = {}
+    for seat in (0, 1):
+        cells = itertools.product(range(10), range(10))
+        # All of the sea comes first.
+        order = sorted(cells, key=lambda cell: boards[1 - seat][cell[0]][cell[1]] != "~")
+        shots[seat] = iter([f"[{chr(ord('A') + row)}{column}]" for row, column in order])
+    while match.seat_to_move is not None:
+        match.submit(next(shots[match.seat_to_move]))
+    assert len(match.turns) == 199
+    assert match.outcome.returns == (1, -1)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "replies", "talk"),
+    [
+        ("TicTacToe-v0", [], False),
+        ("SimpleNegotiation-v0", [], True),
+        ("NewRecruit-v0", [], True),
+        ("IteratedPrisonersDilemma-v0", [], True),
+        ("IteratedPrisonersDilemma-v0", ["\\boxed{Hi}", "\\boxed{Hi}"], False),
+        ("TruthAndDeception-v0", ["\\boxed{Hi}"] * 4, True),
+        ("TruthAndDeception-v0", ["\\boxed{Hi}"] * 5, False),
+    ],
+)
+def test_a_view_says_whether_words_are_moves(env_id, replies, talk):
+    match = after(env_id, *replies)
+    assert [match.view(seat).talk for seat in (0, 1)] == [talk and seat == match.seat_to_move for seat in (0, 1)]
 
 
 def test_an_error_of_textarena_is_nobodys_fault_and_leaves_the_match_as_it_was():

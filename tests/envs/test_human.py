@@ -108,7 +108,11 @@ def test_a_move_that_nobody_can_judge_is_sent_after_a_question():
 
 
 def test_samples_of_legal_moves_are_no_judge():
-    # Whoever lists only samples may take more.
+    # Whoever lists only samples may take more, and the view says who does.
+    assert NEGOTIATION.talk
+    assert read_move_for(NEGOTIATION) is None
+    assert read_move_for(KUHN) is not None
+    assert read_move_for(KUHN._replace(talk=True)) is None
     assert read_move_for(FOREIGN._replace(legal_moves=("[hi]",))) is None
     assert read_move_for(KUHN._replace(legal_moves=())) is None
     read_move = read_move_for(TIC_TAC_TOE)
@@ -123,8 +127,17 @@ def test_a_long_list_is_cut_and_can_be_seen_whole():
     before, _, after = shown.getvalue().partition("moves\n")
     assert "more: type moves to see them all" in shown.getvalue()
     assert "[Offer: 10 Gold -> 20 Wood]" not in before
+    # Words of one's own are moves too.
+    assert "Legal moves" not in shown.getvalue()
+    assert after.startswith("Examples of moves:")
     assert "[Offer: 10 Gold -> 20 Wood]" in after
-    assert len(before.partition("Legal moves:")[2].splitlines()) <= 5
+    assert len(before.partition("Examples of moves:")[2].splitlines()) <= 5
+
+
+def test_words_that_are_not_listed_are_no_mistake():
+    dialog, shown = typing("what about a loan?", "y")
+    assert HumanAgent(dialog).act([NEGOTIATION]) == ["what about a loan?"]
+    assert "Nothing was played" not in shown.getvalue()
 
 
 def test_hints_can_be_off_but_moves_still_asked_for():
@@ -132,8 +145,8 @@ def test_hints_can_be_off_but_moves_still_asked_for():
     lines = iter(["moves", "8"])
     dialog = Dialog(Console(file=shown, width=80), read_line=lambda prompt: next(lines), list_moves=False)
     assert HumanAgent(dialog).act([TIC_TAC_TOE]) == ["[8]"]
-    assert "Legal moves:" not in shown.getvalue()
-    assert "[1]  [2]  [3]  [5]  [6]  [7]  [8]" in shown.getvalue()
+    assert shown.getvalue().count("Legal moves:") == 1
+    assert "Legal moves:\n[1]  [2]  [3]  [5]  [6]  [7]  [8]" in shown.getvalue()
 
 
 @pytest.mark.parametrize("line", ["q", "Q", "quit", "exit"])

@@ -5,6 +5,7 @@ import random
 import pytest
 
 from spiral_envs import CHANCE, TERMINAL, GameSpec, find_game, make_agent, make_match, play
+from spiral_envs.agents import mcts
 from spiral_envs.agents.mcts import MctsAgent, search
 from spiral_envs.games import connect_four, pig_dice
 
@@ -140,6 +141,46 @@ def test_every_player_goes_for_its_own_return():
 @pytest.mark.parametrize(("likely", "unlikely", "best"), [(1.0, -2.0, 1), (-1.0, 2.0, 0)])
 def test_chance_counts_by_its_probability(likely, unlikely, best):
     # Certain 0 against 0.75·likely + 0.25·unlikely, which is 0.25 or -0.25.
+    tree = (0, (0.0, 0.0), (CHANCE, (likely, -likely), (unlikely, -unlikely)))
+    for seed in range(5):
+        assert search(spec_of(tree, 2), tree, simulations=3000, rng=random.Random(seed)) == best
+
+
+def num_nodes(node):
+    return 1 + sum(map(num_nodes, (*node.children, *node.by_outcome.values())))
+
+
+@pytest.mark.parametrize(("spec", "most"), [(TIC_TAC_TOE, 40), (pig_dice.configure(target=20), 40 + 1)])
+def test_a_tree_stops_growing_where_memory_is_bounded(monkeypatch, spec, most):
+    made = []
+
+    class Recorded(mcts._Node):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            made.append(self)
+
+    monkeypatch.setattr(mcts, "_Node", Recorded)
+    monkeypatch.setattr(mcts, "MAX_NODES", 40)
+    search(spec, spec.game.initial_state(), simulations=400, rng=random.Random(0))
+    # Where chance leads to a new position, its first move is tried at once.
+    assert 40 <= num_nodes(made[0]) <= most
+    # The other simulations count all the same.
+    assert made[0].num_visits == 400
+
+
+@pytest.mark.parametrize("cells", [(0, 3, 1, 4), (4, 0, 2)])
+def test_a_tree_of_a_few_positions_still_finds_forced_moves(monkeypatch, cells):
+    monkeypatch.setattr(mcts, "MAX_NODES", 60)
+    (good,) = {(0, 3, 1, 4): {2}, (4, 0, 2): {6}}[cells]
+    for seed in range(5):
+        assert search(TIC_TAC_TOE, after(TIC_TAC_TOE, *cells), simulations=1000, rng=random.Random(seed)) == good
+
+
+@pytest.mark.parametrize(("likely", "unlikely", "best"), [(1.0, -2.0, 1), (-1.0, 2.0, 0)])
+@pytest.mark.parametrize("most", [3, 4])
+def test_chance_counts_by_its_probability_outside_the_tree_too(monkeypatch, most, likely, unlikely, best):
+    # The root and its two moves; at most one outcome of chance is remembered.
+    monkeypatch.setattr(mcts, "MAX_NODES", most)
     tree = (0, (0.0, 0.0), (CHANCE, (likely, -likely), (unlikely, -unlikely)))
     for seed in range(5):
         assert search(spec_of(tree, 2), tree, simulations=3000, rng=random.Random(seed)) == best

@@ -9,7 +9,8 @@ import pytest
 from spiral_envs import CHANCE, TERMINAL, GameSpec, find_game, make_agent, make_match, play
 from spiral_envs.agents import minimax
 from spiral_envs.agents.minimax import MinimaxAgent, best_moves, move_values, optimal_moves
-from spiral_envs.games import connect_four, pig_dice
+from spiral_envs.games import breakthrough, connect_four, pig_dice
+from spiral_envs.match import make_view
 
 TIC_TAC_TOE = find_game("tic_tac_toe_v0")
 
@@ -89,6 +90,25 @@ def test_a_lost_game_is_held_as_long_as_possible():
     state = after(TIC_TAC_TOE, 0, 1, 4)
     assert len(optimal_moves(TIC_TAC_TOE, state)[1]) == 6
     assert best_moves(TIC_TAC_TOE, state, depth=6) == (-1.0, (8,))
+
+
+def test_the_value_of_a_forced_move_is_searched_for():
+    # White's only move lets Black capture and reach the last row: two plies later White has lost.
+    spec = breakthrough.configure(rows=4, columns=2)
+    state = breakthrough.BreakthroughState(9, 36, 0)
+    (forced,) = spec.game.legal_moves(state)
+    assert optimal_moves(spec, state) == (-1.0, (forced,))
+    assert best_moves(spec, state, depth=1) == (0.0, (forced,))
+    assert best_moves(spec, state, depth=60) == (-1.0, (forced,))
+
+
+def test_the_agent_plays_a_forced_move_without_a_search(monkeypatch):
+    spec = find_game("breakthrough_v0(rows=4,columns=2)")
+    view = make_view(spec, breakthrough.BreakthroughState(9, 36, 0), 0, turn=0)
+    monkeypatch.setattr(minimax, "best_moves", lambda *_, **__: pytest.fail("searched"))
+    assert make_agent("minimax:60").act([view]) == list(view.legal_moves or ())
+    with pytest.raises(ValueError, match="the minimax agent cannot play kuhn_poker_v0"):
+        make_agent("minimax:60").act([view._replace(game="kuhn_poker_v0")])
 
 
 def test_beyond_the_horizon_nothing_is_known():

@@ -1,6 +1,7 @@
 """The agent behind an OpenAI-compatible endpoint, against a server of our own on this machine."""
 
 import json
+import math
 import re
 import sys
 import threading
@@ -304,7 +305,7 @@ def test_as_many_requests_as_allowed_run_at_once_and_no_more(views, concurrency)
 def test_after_a_failure_no_request_is_begun():
     with serving([error(401)]) as stub, pytest.raises(EndpointError):
         agent_at(stub, concurrency=1).act([VIEW] * 20)
-    assert len(stub.requests) <= 2
+    assert len(stub.requests) == 1
 
 
 def test_a_failure_ends_the_retries_of_the_others(monkeypatch):
@@ -378,7 +379,9 @@ def test_whole_games_are_played():
         ("org/m@http://h:8000/v1", Endpoint(model="org/m", url="http://h:8000/v1")),
         ("m@2024@https://h/v1", Endpoint(model="m@2024", url="https://h/v1")),
         ("m:free@http://h", Endpoint(model="m:free", url="http://h")),
+        ("m@http://mirror/v1@HTTPS://h/v1", Endpoint(model="m@http://mirror/v1", url="HTTPS://h/v1")),
         ("gpt?temperature=0", Endpoint(model="gpt", temperature=0.0)),
+        ("gpt?temperature=.5&top_p=1e-05", Endpoint(model="gpt", temperature=0.5, top_p=0.00001)),
         (
             "m@http://h/v1?temperature=0.6&max_tokens=2048&concurrency=64&timeout_s=1.5&retries=0&send_seed=false",
             Endpoint(
@@ -410,13 +413,20 @@ def test_endpoints_are_read_and_written(text, endpoint):
         ("m@http://h:port/v1", "cannot read the URL"),
         ("m@http://me:secret@h/v1", "holds a user or password: put the key into OPENAI_API_KEY"),
         ("m?temperature=hot", "option temperature of the openai agent is 'hot': expected a number"),
-        ("m?temperature=-1", "option temperature of the openai agent is -1.0: expected 0 or more"),
-        ("m?temperature=nan", "option temperature of the openai agent is nan"),
+        ("m?temperature=-1", "option temperature of the openai agent is -1.0: expected a finite number from 0"),
+        ("m?temperature=nan", "option temperature of the openai agent is 'nan': expected a number"),
+        ("m?temperature=inf", "option temperature of the openai agent is 'inf': expected a number"),
+        ("m?temperature=1e999", "option temperature of the openai agent is inf: expected a finite number from 0"),
+        ("m?temperature=1_0", "option temperature of the openai agent is '1_0': expected a number"),
+        ("m?top_p=%D9%A1", "option top_p of the openai agent is '١': expected a number"),
+        ("m?max_tokens=1_0", "option max_tokens of the openai agent is '1_0': expected an integer"),
+        ("m?max_tokens=%201", "option max_tokens of the openai agent is ' 1': expected an integer"),
+        ("m?concurrency=%D9%A1", "option concurrency of the openai agent is '١': expected an integer"),
         ("m?top_p=0", "option top_p of the openai agent is 0.0: expected more than 0 and at most 1"),
         ("m?max_tokens=1.5", "option max_tokens of the openai agent is '1.5': expected an integer"),
         ("m?max_tokens=0", "option max_tokens of the openai agent is 0: expected at least 1"),
         ("m?concurrency=0", "option concurrency of the openai agent is 0: expected 1 to 1000"),
-        ("m?timeout_s=inf", "option timeout_s of the openai agent is inf"),
+        ("m?timeout_s=1e5", "option timeout_s of the openai agent is 100000.0: expected more than 0 and at most 86400"),
         ("m?retries=-1", "option retries of the openai agent is -1: expected 0 to 100"),
         ("m?send_seed=yes", "option send_seed of the openai agent is 'yes': expected true or false"),
         ("m?retries=", "option retries of the openai agent is '': expected an integer"),
@@ -429,6 +439,17 @@ def test_what_cannot_be_read_is_refused(text, said):
         make_agent(f"openai:{text}")
     assert "secret" not in str(raised.value)
     assert isinstance(raised.value, UnknownNameError) == said.startswith("unknown")
+
+
+@pytest.mark.parametrize("temperature", [math.inf, math.nan, -math.inf, -0.1])
+def test_a_temperature_that_json_cannot_say_is_refused(temperature):
+    with pytest.raises(ValueError, match=r"option temperature .* expected a finite number from 0"):
+        Endpoint(model="m", temperature=temperature)
+
+
+def test_the_scheme_of_a_url_may_be_in_capitals():
+    with serving([completion("[4]")]) as stub:
+        assert make_agent(f"openai:m@{stub.url.replace('http', 'HTTP')}").act([VIEW]) == ["[4]"]
 
 
 def test_openai_itself_needs_a_key():

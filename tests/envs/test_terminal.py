@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from spiral_envs import terminal
-from spiral_envs.agents import human
+from spiral_envs.agents import human, minimax
 
 TIC_TAC_TOE = ("tic_tac_toe_v0", "--seed", "3")
 
@@ -130,21 +130,36 @@ def test_a_draw_is_called_one(run):
     code, out, _ = run(*TIC_TAC_TOE, "--opponent", "human", typed=lines(0, 4, 8, 1, 7, 6, 2, 5, 3))
     assert code == 0
     assert "The game is a draw." in out
-    assert terminal._verdict(0.0) == ("It is a draw.", "yellow")
+    assert terminal._verdict((0.0, 0.0), 1) == ("It is a draw.", "yellow")
+
+
+@pytest.mark.parametrize(
+    ("returns", "said"),
+    [
+        ((2.0, 0.0, -2.0), ["You win.", "You finish behind 1 of 2 others.", "You finish behind 2 of 2 others."]),
+        ((1.0, 1.0, -2.0), ["You share the first place."] * 2 + ["You finish behind 2 of 2 others."]),
+        ((-1.0, 2.0, -1.0), ["You finish behind 1 of 2 others.", "You win.", "You finish behind 1 of 2 others."]),
+        ((0.0, 0.0, 0.0), ["It is a draw."] * 3),
+    ],
+)
+def test_among_three_a_return_of_0_is_no_draw(returns, said):
+    assert [terminal._verdict(returns, seat)[0] for seat in range(3)] == said
 
 
 def scripted(monkeypatch, *replies):
     from spiral_envs.agents import ScriptedAgent
 
+    """Returns the options that seat an opponent who gives these replies; it is not asked beforehand."""
     pending = iter(replies)
     monkeypatch.setattr(
         terminal, "make_agent", lambda text, seed: ScriptedAgent(lambda view: next(pending), name="clumsy")
     )
+    return ("--opponent", "clumsy")
 
 
 def test_an_opponents_fault_is_told_and_costs_it_the_game(run, monkeypatch):
-    scripted(monkeypatch, "I do not know")
-    code, out, _ = run(*TIC_TAC_TOE, typed=lines("4"))
+    clumsy = scripted(monkeypatch, "I do not know")
+    code, out, _ = run(*TIC_TAC_TOE, *clumsy, typed=lines("4"))
     assert code == 0
     assert "The reply of O was at fault: no \\boxed{} and no bracketed move" in out
     assert "You win." in out
@@ -152,16 +167,16 @@ def test_an_opponents_fault_is_told_and_costs_it_the_game(run, monkeypatch):
 
 
 def test_an_opponents_fault_can_cost_it_its_choice_only(run, monkeypatch):
-    scripted(monkeypatch, "I do not know", "[99]")
-    code, out, _ = run(*TIC_TAC_TOE, "--invalid-move", "random", typed=lines("4", "q"))
+    clumsy = scripted(monkeypatch, "I do not know", "[99]")
+    code, out, _ = run(*TIC_TAC_TOE, *clumsy, "--invalid-move", "random", typed=lines("4", "q"))
     assert code == 0
     assert "The reply of O was at fault" in out
     assert "O plays [" in out
 
 
 def test_only_the_move_of_the_opponent_is_shown(run, monkeypatch):
-    scripted(monkeypatch, "I plan to take the corner 8 next. \\boxed{0}")
-    _, out, _ = run(*TIC_TAC_TOE, typed=lines("4", "q"))
+    clumsy = scripted(monkeypatch, "I plan to take the corner 8 next. \\boxed{0}")
+    _, out, _ = run(*TIC_TAC_TOE, *clumsy, typed=lines("4", "q"))
     assert "O plays [0]" in out
     assert "corner 8" not in out
 
@@ -169,6 +184,16 @@ def test_only_the_move_of_the_opponent_is_shown(run, monkeypatch):
 def test_the_legal_moves_can_be_left_out(run):
     assert "Legal moves: [0]" in run(*TIC_TAC_TOE)[1]
     assert "Legal moves:" not in run(*TIC_TAC_TOE, "--no-hints")[1]
+
+
+def test_where_words_are_moves_the_list_is_of_examples(run):
+    code, out, _ = run(
+        "truth_and_deception_v0", "--seed", "3", typed=lines("moves", "[Say: It is the second, honestly.]", "q")
+    )
+    assert code == 0
+    assert "Legal moves" not in out
+    assert out.count("Examples of moves:") == 3
+    assert 'you said "It is the second, honestly."' in out
 
 
 def test_the_games_and_agents_are_listed(run):
@@ -199,13 +224,49 @@ def test_help_shows_examples(run):
         (["tic_tac_toe_v0", "--invalid-move", "win"], "argument --invalid-move: invalid choice: 'win'"),
         (["tic_tac_toe_v0", "--colour"], "unrecognized arguments: --colour"),
         (["kuhn_poker_v0", "--opponent", "minimax", "--seat", "1"], "the minimax agent cannot play kuhn_poker_v0"),
+        (["kuhn_poker_v0", "--opponent", "minimax"], "the minimax agent cannot play kuhn_poker_v0"),
+        (["kuhn_poker_v0", "--opponent", "minimax:4", "--seat", "random"], "the minimax agent cannot play kuhn_poker"),
+        (["kuhn_poker_v0", "--opponent", "mcts:1000000"], "the mcts agent cannot play kuhn_poker_v0"),
+        (["tic_tac_toe_v0", "--opponent", "cfr"], "CFR+ cannot solve tic_tac_toe_v0"),
+        (["simple_negotiation_v0", "--opponent", "cfr"], "simple_negotiation_v0 cannot be solved"),
     ],
 )
-def test_what_cannot_be_is_said_in_one_line(run, arguments, said):
-    code, _, err = run(*arguments)
-    assert code == 2
+def test_what_cannot_be_is_said_in_one_line_before_anything_is_shown(run, arguments, said):
+    code, out, err = run(*arguments, typed=lines("[check]", "0"))
+    assert (code, out) == (2, "")
     assert err.startswith(f"spiral-play: {said}")
     assert err.count("\n") == 1
+
+
+def test_a_game_too_large_for_its_opponent_is_refused_before_anything_is_shown(run, monkeypatch):
+    monkeypatch.setattr(minimax, "MAX_POSITIONS", 1000)
+    code, out, err = run("connect_four_v0(rows=4,columns=5)", "--opponent", "minimax", typed=lines("1"))
+    assert (code, out) == (2, "")
+    assert "cannot search connect_four_v0(columns=5,rows=4) whole" in err
+    assert run("connect_four_v0(rows=4,columns=5)", "--opponent", "minimax:2", typed=lines("1"))[0] == 0
+
+
+def test_a_game_that_lists_no_moves_is_refused_by_who_needs_a_list(run):
+    pytest.importorskip("textarena")
+    code, out, err = run("textarena:Nim-v0", "--opponent", "random", typed=lines("[0 1]", "y"))
+    assert (code, out) == (2, "")
+    assert err == "spiral-play: the random agent needs a list of legal moves; textarena:Nim-v0 gave None\n"
+
+
+def test_finding_out_is_cheap_and_changes_no_game(run, monkeypatch):
+    # A million random games would take minutes.
+    assert run(*TIC_TAC_TOE, "--opponent", "mcts:1000000", typed=lines("q"))[0] == 0
+    typed = lines("4", "3", "5", "8", "0", "1", "2", "6", "7")
+    whole = run(*TIC_TAC_TOE, "--opponent", "random", typed=typed)
+    monkeypatch.setattr(terminal, "_COMPUTING", frozenset())
+    assert run(*TIC_TAC_TOE, "--opponent", "random", typed=typed) == whole
+
+
+def test_an_endpoint_is_not_asked_beforehand(run, monkeypatch):
+    # Nothing listens at the discard port, and the person has left before anybody notices.
+    code, out, _ = run(*TIC_TAC_TOE, "--opponent", "openai:m@http://127.0.0.1:9/v1?retries=0", typed=lines("q"))
+    assert code == 0
+    assert out.endswith("You have left the game.\n")
 
 
 def test_an_endpoint_that_is_down_is_said_in_one_line(run, monkeypatch):
