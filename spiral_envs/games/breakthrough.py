@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from spiral_envs.errors import IllegalMoveError, MalformedMoveError
 from spiral_envs.extraction import unbracketed
@@ -47,11 +47,26 @@ class BreakthroughState(NamedTuple):
         white: The squares with a piece of White.
         black: The squares with a piece of Black.
         player: The seat to move, or `TERMINAL`.
+        board: How players see the pieces. A step changes two characters of it, which is much faster than to draw it
+            anew. It follows from the rest: it is not compared, and a state built by hand may leave it empty.
     """
 
     white: int
     black: int
     player: Player
+    board: str = ""
+
+    def __eq__(self, other: object) -> bool:
+        """Returns whether both are the same position."""
+        return isinstance(other, BreakthroughState) and self[:3] == other[:3]
+
+    def __ne__(self, other: object) -> bool:
+        """Returns whether they are different positions: a tuple's own answer would compare `board` as well."""
+        return not self == other
+
+    def __hash__(self) -> int:
+        """Returns the hash of the position."""
+        return hash(self[:3])
 
 
 class Step(NamedTuple):
@@ -79,19 +94,36 @@ class Size(NamedTuple):
 
 
 class _Way(NamedTuple):
-    """A step as bits.
+    """What a step does.
 
     Attributes:
-        step: The step.
         start: The bit of the square that the piece leaves.
         end: The bit of the square that it goes to.
         is_straight: Whether it goes straight ahead, which takes no piece.
+        upper: The place of the higher of the two squares in `BreakthroughState.board`.
+        lower: The place of the other.
     """
 
-    step: Step
     start: int
     end: int
     is_straight: bool
+    upper: int
+    lower: int
+
+
+class _StepsTo(dict[int, tuple[Step, ...]]):
+    """The steps that end on some of eight squares, by the bits of these, in the order of the squares."""
+
+    def __init__(self, steps: dict[int, Step], first: int) -> None:
+        """Takes the steps by their ends, and the number of the first of the eight squares."""
+        super().__init__()
+        self._steps = steps
+        self._first = first
+
+    def __missing__(self, ends: int) -> tuple[Step, ...]:
+        """Finds the steps when they are first asked for."""
+        steps = self[ends] = tuple(self._steps[self._first + end] for end in range(8) if ends >> end & 1)
+        return steps
 
 
 class Breakthrough:
@@ -105,9 +137,17 @@ class Breakthrough:
         self._size = size
         self.max_plies = 2 * columns * (2 * rows - 5) + 1
         two_rows = (1 << 2 * columns) - 1
-        self._start = BreakthroughState(two_rows, two_rows << (rows - 2) * columns, 0)
+        black = two_rows << (rows - 2) * columns
+        self._start = BreakthroughState(two_rows, black, 0, _drawn(two_rows, black, size))
         last_row = (1 << columns) - 1
         self._goals = (last_row << (rows - 1) * columns, last_row)
+        self._squares = (1 << rows * columns) - 1
+        self._ways = _ways_of(size)
+        self._num_bytes = -(-rows * columns // 8)
+        self._starts = tuple(_starts(size, seat) for seat in range(2))
+        self._steps_to = tuple(_steps_to(size, seat) for seat in range(2))
+        self._known_moves: tuple[dict[int, tuple[Step, ...]], ...] = ({}, {})
+        self._row_features = tuple(_row_features(pieces, columns) for pieces in range(1 << columns))
 
     def initial_state(self) -> BreakthroughState:
         """Returns the position with two full rows on either side."""
@@ -119,7 +159,35 @@ class Breakthrough:
 
     def legal_moves(self, state: BreakthroughState) -> tuple[Step, ...]:
         """Returns the steps to the left, then those straight ahead, then those to the right, by their end from a1."""
-        return _legal_moves(self._size, state)
+        white, black, player, _ = state
+        if player < 0:
+            return ()
+        columns, (left, straight, right) = self._size.columns, self._starts[player]
+        squares = self._squares
+        if player:
+            not_own, empty = squares ^ black, squares ^ (white | black)
+            ends_left, ends_right = (black & left) >> columns + 1 & not_own, (black & right) >> columns - 1 & not_own
+            ends = (black & straight) >> columns & empty
+        else:
+            not_own, empty = squares ^ white, squares ^ (white | black)
+            ends_left, ends_right = (white & left) << columns - 1 & not_own, (white & right) << columns + 1 & not_own
+            ends = (white & straight) << columns & empty
+        num_bytes = self._num_bytes
+        num_bits = 8 * num_bytes
+        all_ends = ends_left | (ends | ends_right << num_bits) << num_bits
+        known = self._known_moves[player]
+        moves = known.get(all_ends)
+        if moves is None:
+            if len(known) >= _MAX_KNOWN:
+                known.clear()
+            found: list[Step] = []
+            for eight_ends, steps in zip(
+                all_ends.to_bytes(3 * num_bytes, "little"), self._steps_to[player], strict=True
+            ):
+                if eight_ends:
+                    found += steps[eight_ends]
+            moves = known[all_ends] = tuple(found)
+        return moves
 
     def chance_outcomes(self, state: BreakthroughState) -> tuple[tuple[Step, float], ...]:
         """Returns nothing: there is no chance in the game."""
@@ -127,18 +195,23 @@ class Breakthrough:
 
     def next_state(self, state: BreakthroughState, move: Step) -> BreakthroughState:
         """Returns the position after the seat to move makes the step `move`."""
-        white, black, player = state
-        way = _ways_of(self._size)[player].get(move) if player >= 0 else None
+        white, black, player, board = state
+        way = self._ways[player].get(move) if player >= 0 else None
         if way is None:
             raise _illegal(self._size, state, move)
         own, other = (black, white) if player else (white, black)
-        _, start, end, is_straight = way
+        start, end, is_straight, upper, lower = way
         if not own & start or (own | other if is_straight else own) & end:
             raise _illegal(self._size, state, move)
+        if not board:
+            board = _drawn(white, black, self._size)
         own ^= start | end
         other &= ~end
         following = 1 - player if other and not own & self._goals[player] else TERMINAL
-        return new_tuple(BreakthroughState, (other, own, following) if player else (own, other, following))
+        top, middle, bottom = board[:upper], board[upper + 1 : lower], board[lower + 1 :]
+        if player:
+            return new_tuple(BreakthroughState, (other, own, following, f"{top}.{middle}B{bottom}"))
+        return new_tuple(BreakthroughState, (own, other, following, f"{top}W{middle}.{bottom}"))
 
     def returns(self, state: BreakthroughState) -> tuple[float, ...]:
         """Returns +1 to the winner and -1 to the loser; zeros before the end."""
@@ -149,7 +222,7 @@ class Breakthrough:
 
     def winner(self, state: BreakthroughState) -> Player | None:
         """Returns the seat that has won, if any."""
-        white, black, player = state
+        white, black, player, _ = state
         if player >= 0:
             return None
         return 0 if not black or white & self._goals[0] else 1
@@ -160,29 +233,36 @@ class Breakthrough:
         Rows run from the top, as in the text. The third plane is 1 everywhere for White and 0 for Black, the fourth 1
         everywhere when it is the seat's turn and 0 otherwise.
         """
-        white, black, player = state
+        white, black, player, _ = state
         rows, columns = self._size
-        own, other = (black, white) if seat else (white, black)
+        full, features = self._goals[1], self._row_features
         planes: list[float] = []
-        for pieces in (own, other):
-            for row in range(rows - 1, -1, -1):
-                planes += _row_features(pieces >> row * columns & self._goals[1], columns)
-        is_white = (0.0 if seat else 1.0,) * (rows * columns)
-        turn = (1.0 if player == seat else 0.0,) * (rows * columns)
-        return (*planes, *is_white, *turn)
+        for pieces in (black, white) if seat else (white, black):
+            for start in range((rows - 1) * columns, -1, -columns):
+                planes += features[pieces >> start & full]
+        planes += (0.0 if seat else 1.0,) * (rows * columns)
+        planes += (1.0 if player == seat else 0.0,) * (rows * columns)
+        return tuple(planes)
+
+
+class _FormatMove(Protocol):
+    def __call__(self, move: Step) -> str: ...
 
 
 class BreakthroughCodec:
-    """The text."""
+    """The text.
+
+    Attributes:
+        format_move: Returns `[a2a3]` for the step from a2 to a3. Every position needs the texts of some twenty moves,
+            and most positions are seen once: a function in Python would take twice as long.
+    """
 
     def __init__(self, game: Breakthrough, size: Size) -> None:
         """Sets the rules and the board that the text is about."""
         self._game = game
         self._size = size
-        self._row = (1 << size.columns) - 1
-        self._texts = {step: _text(size, step) for ways in _ways_of(size) for step in ways}
-        self._rows = tuple((f"{row + 1}", row * size.columns) for row in range(size.rows - 1, -1, -1))
-        self._footer = f"  {' '.join(_COLUMNS[: size.columns])}\n"
+        texts = {step: _text(size, step) for ways in _ways_of(size) for step in ways}
+        self.format_move: _FormatMove = texts.__getitem__  # pyright: ignore[reportAttributeAccessIssue] - it takes no names
         self._rules = tuple(_rules(size, seat) for seat in range(2))
 
     def rules(self, seat: Player) -> str:
@@ -191,15 +271,9 @@ class BreakthroughCodec:
 
     def observe(self, state: BreakthroughState, seat: Player) -> str:
         """Returns the board, the highest row first, with the names of rows and columns."""
-        white, black, player = state
-        full, columns = self._row, self._size.columns
-        rows = [name + _row_text(white >> start & full, black >> start & full, columns) for name, start in self._rows]
+        white, black, player, board = state
         status = _TO_MOVE[seat][player] if player >= 0 else _OVER[seat][seat == self._game.winner(state)]
-        return f"Board:\n{''.join(rows)}{self._footer}{status}"
-
-    def format_move(self, move: Step) -> str:
-        """Returns `[a2a3]` for the step from a2 to a3."""
-        return self._texts[move]
+        return (board or _drawn(white, black, self._size)) + status
 
     def parse_move(self, state: BreakthroughState, text: str) -> Step:
         """Returns the step that `[a2a3]` or `a2a3` names, in any case of letters."""
@@ -222,6 +296,9 @@ class BreakthroughCodec:
 
 _COLUMNS: Final = "abcdefgh"
 
+_MAX_KNOWN: Final = 1024
+"""How many sets of legal moves are remembered, so that equal ones near the start are one object."""
+
 _STEP: Final = re.compile("([a-h])([1-8])([a-h])([1-8])")
 
 _TO_MOVE: Final = tuple(
@@ -239,6 +316,24 @@ _OVER: Final = tuple(
 """By seat and by whether it has won, what the last observation ends with."""
 
 
+def _drawn(white: int, black: int, size: Size) -> str:
+    """Returns the board as players see it, the highest row first, with the names of rows and columns."""
+    rows, columns = size
+    lines = ["Board:\n"]
+    for row in range(rows - 1, -1, -1):
+        squares = [1 << row * columns + column for column in range(columns)]
+        # Every square has a space before it, so that tokenizers see the same token wherever a piece stands.
+        pieces = " ".join(PIECES[0] if white & square else PIECES[1] if black & square else "." for square in squares)
+        lines.append(f"{row + 1} {pieces}\n")
+    return f"{''.join(lines)}  {' '.join(_COLUMNS[:columns])}\n"
+
+
+def _place(size: Size, square: int) -> int:
+    """Returns where a square stands in `BreakthroughState.board`."""
+    row, column = divmod(square, size.columns)
+    return len("Board:\n") + (size.rows - 1 - row) * (2 * size.columns + 2) + 2 * column + 2
+
+
 @lru_cache(maxsize=64)
 def _ways_of(size: Size) -> tuple[dict[Step, _Way], dict[Step, _Way]]:
     """Returns every step of White and of Black, square by square from a1, each from left to right."""
@@ -249,54 +344,32 @@ def _ways_of(size: Size) -> tuple[dict[Step, _Way], dict[Step, _Way]]:
             row, column = divmod(start, columns)
             for aside in (-1, 0, 1):
                 if 0 <= row + forward < rows and 0 <= column + aside < columns:
-                    step = Step(start, start + forward * columns + aside)
-                    found[step] = _Way(step, 1 << start, 1 << step.end, aside == 0)
+                    end = start + forward * columns + aside
+                    upper, lower = _place(size, max(start, end)), _place(size, min(start, end))
+                    found[Step(start, end)] = _Way(1 << start, 1 << end, aside == 0, upper, lower)
     return ways
 
 
-@lru_cache(maxsize=1024)
-def _legal_moves(size: Size, state: BreakthroughState) -> tuple[Step, ...]:
-    white, black, player = state
-    if player < 0:
-        return ()
-    own, taken = (black if player else white), white | black
-    moves: list[Step] = []
-    for aside, (starts, steps) in zip((-1, 0, 1), _steps_to(size)[player], strict=True):
-        pieces, shift = own & starts, size.columns - aside if player else size.columns + aside
-        ends = (pieces >> shift if player else pieces << shift) & ~(own if aside else taken)
-        while ends:
-            end = ends & -ends
-            ends ^= end
-            moves.append(steps[end.bit_length() - 1])
-    return tuple(moves)
+def _starts(size: Size, seat: Player) -> tuple[int, int, int]:
+    """Returns the squares where steps to the left, straight ahead and to the right can start, as bits."""
+    left, straight, right = (sum(1 << step.start for step in _steps(size, seat, aside)) for aside in (-1, 0, 1))
+    return left, straight, right
 
 
-@lru_cache(maxsize=64)
-def _steps_to(size: Size) -> tuple[tuple[tuple[int, dict[int, Step]], ...], ...]:
-    """Returns, by seat and then for the steps to the left, straight ahead and to the right, where they start and end.
-
-    The squares where they can start are bits; the steps are found by the square that they end on.
-    """
-    found: list[tuple[tuple[int, dict[int, Step]], ...]] = []
-    for ways in _ways_of(size):
-        asides: list[tuple[int, dict[int, Step]]] = []
-        for aside in (-1, 0, 1):
-            steps = [step for step in ways if step.end % size.columns - step.start % size.columns == aside]
-            asides.append((sum(1 << step.start for step in steps), {step.end: step for step in steps}))
-        found.append(tuple(asides))
-    return tuple(found)
-
-
-@lru_cache(maxsize=8192)
-def _row_text(white: int, black: int, columns: int) -> str:
-    # Every square has a space before it, so that tokenizers see the same token wherever a piece stands.
-    squares = (
-        PIECES[0] if white >> column & 1 else PIECES[1] if black >> column & 1 else "." for column in range(columns)
+def _steps_to(size: Size, seat: Player) -> tuple[_StepsTo, ...]:
+    """Returns the steps to the left, straight ahead and to the right, eight squares that they end on at a time."""
+    return tuple(
+        _StepsTo({step.end: step for step in _steps(size, seat, aside)}, first)
+        for aside in (-1, 0, 1)
+        for first in range(0, size.rows * size.columns, 8)
     )
-    return f" {' '.join(squares)}\n"
 
 
-@lru_cache(maxsize=1024)
+def _steps(size: Size, seat: Player, aside: int) -> list[Step]:
+    columns = size.columns
+    return [step for step in _ways_of(size)[seat] if step.end % columns - step.start % columns == aside]
+
+
 def _row_features(pieces: int, columns: int) -> tuple[float, ...]:
     return tuple(float(pieces >> column & 1) for column in range(columns))
 
@@ -311,7 +384,7 @@ def _name(size: Size, square: int) -> str:
 
 
 def _illegal(size: Size, state: BreakthroughState, move: Step) -> IllegalMoveError:
-    white, black, player = state
+    white, black, player, _ = state
     if player < 0:
         why = "the game is over"
     elif not (black if player else white) >> move.start & 1:

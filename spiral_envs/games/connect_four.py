@@ -22,8 +22,7 @@ Version history:
 from __future__ import annotations
 
 import re
-from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from spiral_envs.errors import IllegalMoveError, MalformedMoveError
 from spiral_envs.extraction import unbracketed
@@ -47,11 +46,26 @@ class ConnectFourState(NamedTuple):
         x: The cells with a disc of X.
         o: The cells with a disc of O.
         player: The seat to move, or `TERMINAL`.
+        board: How players see the discs. A disc changes one character of it, which is much faster than to draw it
+            anew. It follows from the rest: it is not compared, and a state built by hand may leave it empty.
     """
 
     x: int
     o: int
     player: Player
+    board: str = ""
+
+    def __eq__(self, other: object) -> bool:
+        """Returns whether both are the same position."""
+        return isinstance(other, ConnectFourState) and self[:3] == other[:3]
+
+    def __ne__(self, other: object) -> bool:
+        """Returns whether they are different positions: a tuple's own answer would compare `board` as well."""
+        return not self == other
+
+    def __hash__(self) -> int:
+        """Returns the hash of the position."""
+        return hash(self[:3])
 
 
 class Size(NamedTuple):
@@ -68,6 +82,11 @@ class Size(NamedTuple):
     in_a_row: int
 
 
+_Drop: TypeAlias = tuple[int, int, int, frozenset[int], int, frozenset[int], int, frozenset[int], int, frozenset[int]]
+"""Where a disc comes to rest: its cell, its place in `ConnectFourState.board`, and then for each of the four directions
+the cells that can be in a line with it, and which of them a player may have when the disc completes a line."""
+
+
 class ConnectFour:
     """The rules."""
 
@@ -76,17 +95,22 @@ class ConnectFour:
     def __init__(self, size: Size) -> None:
         """Sets the board."""
         rows, columns, _ = size
-        self._rows = rows
         self._width = columns
         self.max_plies = rows * columns
-        self._columns = tuple(_column(size, column) for column in range(columns))
+        self._columns = tuple(_drops(size, column) for column in range(columns))
+        self._full = sum(cells for cells, _ in self._columns)
         self._row = (1 << columns) - 1
-        self._top = (rows - 1) * (columns + 1)
+        self._starts = tuple(range((rows - 1) * (columns + 1), -1, -columns - 1))
+        self._top = self._starts[0]
+        self._open = tuple(_open_columns(top_row, columns) for top_row in range(1 << columns))
+        self._row_features = tuple(_row_features(cells, columns) for cells in range(1 << columns))
         self._shifts = _shifts(size)
+        self._start = ConnectFourState(0, 0, 0, _drawn(0, 0, size))
+        self._size = size
 
     def initial_state(self) -> ConnectFourState:
         """Returns the empty board."""
-        return _START
+        return self._start
 
     def to_move(self, state: ConnectFourState) -> Player:
         """Returns the seat to move: 0 plays X, 1 plays O."""
@@ -94,10 +118,8 @@ class ConnectFour:
 
     def legal_moves(self, state: ConnectFourState) -> tuple[int, ...]:
         """Returns the columns that are not full, from the left; none once the game is over."""
-        x, o, player = state
-        if player < 0:
-            return ()
-        return _open_columns((x | o) >> self._top, self._width)
+        x, o, player, _ = state
+        return () if player < 0 else self._open[(x | o) >> self._top]
 
     def chance_outcomes(self, state: ConnectFourState) -> tuple[tuple[int, float], ...]:
         """Returns nothing: there is no chance in the game."""
@@ -105,21 +127,24 @@ class ConnectFour:
 
     def next_state(self, state: ConnectFourState, move: int) -> ConnectFourState:
         """Returns the position after the seat to move drops a disc into column `move`."""
-        x, o, player = state
-        taken = x | o
+        x, o, player, board = state
         if player < 0 or not 0 <= move < self._width:
             raise _illegal(state, move, self._width)
-        column, cells = self._columns[move]
-        height = (taken & column).bit_count()
-        if height == self._rows:
+        taken = x | o
+        column, drops = self._columns[move]
+        drop = drops.get(taken & column)
+        if drop is None:
             raise _illegal(state, move, self._width)
-        cell = cells[height]
+        cell, place, row, rows, upright, uprights, up, ups, down, downs = drop
         own = (o if player else x) | cell
-        following = 1 - player
-        # The board is full when its last row is: discs do not float.
-        if self._has_line(own) or (taken | cell) >> self._top == self._row:
+        if own & row in rows or own & upright in uprights or own & up in ups or own & down in downs:
             following = TERMINAL
-        return new_tuple(ConnectFourState, (x, own, following) if player else (own, o, following))
+        else:
+            following = TERMINAL if taken | cell == self._full else 1 - player
+        if not board:
+            board = _drawn(x, o, self._size)
+        board = f"{board[:place]}{MARKS[player]}{board[place + 1 :]}"
+        return new_tuple(ConnectFourState, (x, own, following, board) if player else (own, o, following, board))
 
     def returns(self, state: ConnectFourState) -> tuple[float, ...]:
         """Returns +1 to the winner and -1 to the loser, or zeros."""
@@ -127,7 +152,7 @@ class ConnectFour:
 
     def winner(self, state: ConnectFourState) -> Player | None:
         """Returns the seat that has a line, if any."""
-        x, o, player = state
+        x, o, player, _ = state
         if player >= 0:
             return None
         if self._has_line(x):
@@ -140,16 +165,14 @@ class ConnectFour:
         Rows run from the top, as in the text. The last plane is 1 everywhere when it is the seat's turn and 0
         otherwise; with the number of discs it also tells the seat.
         """
-        x, o, player = state
-        own, other = (o, x) if seat else (x, o)
-        turn = (1.0 if player == seat else 0.0,) * self.max_plies
-        return (*self._plane(own), *self._plane(other), *self._plane(~(x | o)), *turn)
-
-    def _plane(self, cells: int) -> list[float]:
-        plane: list[float] = []
-        for start in range(self._top, -1, -self._width - 1):
-            plane += _row_features(cells >> start & self._row, self._width)
-        return plane
+        x, o, player, _ = state
+        planes: list[float] = []
+        row, features, starts = self._row, self._row_features, self._starts
+        for cells in (o, x, ~(x | o)) if seat else (x, o, ~(x | o)):
+            for start in starts:
+                planes += features[cells >> start & row]
+        planes += (1.0 if player == seat else 0.0,) * self.max_plies
+        return tuple(planes)
 
     def _has_line(self, cells: int) -> bool:
         for shifts in self._shifts:
@@ -166,13 +189,9 @@ class ConnectFourCodec:
 
     def __init__(self, game: ConnectFour, size: Size) -> None:
         """Sets the rules and the board that the text is about."""
-        rows, columns, _ = size
         self._game = game
-        self._columns = columns
-        self._row = (1 << columns) - 1
-        self._starts = tuple(range((rows - 1) * (columns + 1), -1, -columns - 1))
-        self._header = f"Board:\n {' '.join(map(str, range(columns)))}\n"
-        self._example = f"[{columns // 2}]"
+        self._size = size
+        self._example = f"[{size.columns // 2}]"
         self._rules = tuple(_rules(size, seat, self._example) for seat in range(2))
 
     def rules(self, seat: Player) -> str:
@@ -181,11 +200,9 @@ class ConnectFourCodec:
 
     def observe(self, state: ConnectFourState, seat: Player) -> str:
         """Returns the board, the highest row first, below the numbers of the columns."""
-        x, o, player = state
-        row, columns = self._row, self._columns
-        rows = [_row_text(x >> start & row, o >> start & row, columns) for start in self._starts]
+        x, o, player, board = state
         status = _TO_MOVE[seat][player] if player >= 0 else _OVER[seat][self._game.winner(state)]
-        return f"{self._header}{''.join(rows)}{status}"
+        return (board or _drawn(x, o, self._size)) + status
 
     def format_move(self, move: int) -> str:
         """Returns `[3]` for column 3."""
@@ -200,11 +217,9 @@ class ConnectFourCodec:
             )
         column = int(digits)
         if column not in self._game.legal_moves(state):
-            raise _illegal(state, column, self._columns)
+            raise _illegal(state, column, self._size.columns)
         return column
 
-
-_START: Final = ConnectFourState(0, 0, 0)
 
 _RETURNS: Final[dict[Player | None, tuple[float, ...]]] = {0: (1.0, -1.0), 1: (-1.0, 1.0), None: (0.0, 0.0)}
 
@@ -229,10 +244,51 @@ _OVER: Final[tuple[dict[Player | None, str], ...]] = tuple(
 """By seat and by the winner, what the last observation ends with."""
 
 
-def _column(size: Size, column: int) -> tuple[int, tuple[int, ...]]:
-    """Returns all cells of a column, and each of them from the lowest."""
-    cells = tuple(1 << (row * (size.columns + 1) + column) for row in range(size.rows))
-    return sum(cells), cells
+def _drawn(x: int, o: int, size: Size) -> str:
+    """Returns the board as players see it, the highest row first, below the numbers of the columns."""
+    rows, columns, _ = size
+    lines = [f"Board:\n {' '.join(map(str, range(columns)))}\n"]
+    for row in range(rows - 1, -1, -1):
+        cells = [1 << _cell(size, row, column) for column in range(columns)]
+        # Every cell has a space before it, so that tokenizers see the same token wherever a disc lies.
+        marks = " ".join(MARKS[0] if x & cell else MARKS[1] if o & cell else "." for cell in cells)
+        lines.append(f" {marks}\n")
+    return "".join(lines)
+
+
+def _cell(size: Size, row: int, column: int) -> int:
+    return row * (size.columns + 1) + column
+
+
+def _drops(size: Size, column: int) -> tuple[int, dict[int, _Drop]]:
+    """Returns all cells of a column, and by those that have a disc where the next one comes to rest."""
+    board = _drawn(0, 0, size)
+    line_length = 2 * size.columns + 1
+    drops: dict[int, _Drop] = {}
+    taken = 0
+    for row in range(size.rows):
+        place = len(board) - (row + 1) * line_length + 2 * column + 1
+        directions = [_lines_through(size, row, column, *way) for way in ((0, 1), (1, 0), (1, 1), (-1, 1))]
+        (across, rows), (upright, uprights), (up, ups), (down, downs) = directions
+        cell = 1 << _cell(size, row, column)
+        drops[taken] = (cell, place, across, rows, upright, uprights, up, ups, down, downs)
+        taken |= cell
+    return taken, drops
+
+
+def _lines_through(size: Size, row: int, column: int, up: int, right: int) -> tuple[int, frozenset[int]]:
+    """Returns the cells that can be in a line with a disc, one of the two ways there, and all that complete a line."""
+    rows, columns, in_a_row = size
+    reach = range(1 - in_a_row, in_a_row)
+    steps = [step for step in reach if 0 <= row + step * up < rows and 0 <= column + step * right < columns]
+    cells = [1 << _cell(size, row + step * up, column + step * right) for step in steps]
+    winning: set[int] = set()
+    for first in range(len(cells) - in_a_row + 1):
+        lines = [sum(cells[first : first + in_a_row])]
+        for cell in cells[:first] + cells[first + in_a_row :]:
+            lines += [line | cell for line in lines]
+        winning.update(lines)
+    return sum(cells), frozenset(winning)
 
 
 def _shifts(size: Size) -> tuple[tuple[int, ...], ...]:
@@ -252,20 +308,11 @@ def _shifts(size: Size) -> tuple[tuple[int, ...], ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=4096)
 def _open_columns(top_row: int, columns: int) -> tuple[int, ...]:
     """Returns the columns whose highest cell is free."""
     return tuple(column for column in range(columns) if not top_row >> column & 1)
 
 
-@lru_cache(maxsize=8192)
-def _row_text(x: int, o: int, columns: int) -> str:
-    # Every cell has a space before it, so that tokenizers see the same token wherever a disc lies.
-    cells = (MARKS[0] if x >> column & 1 else MARKS[1] if o >> column & 1 else "." for column in range(columns))
-    return f" {' '.join(cells)}\n"
-
-
-@lru_cache(maxsize=4096)
 def _row_features(cells: int, columns: int) -> tuple[float, ...]:
     return tuple(float(cells >> column & 1) for column in range(columns))
 

@@ -128,11 +128,13 @@ class LeducState(NamedTuple):
         finished: The hands that are over.
         hand: The hand in progress; the last finished one again when the match is over.
         chips: The net winnings of every seat in the finished hands, in halves.
+        player: The seat to move, `CHANCE` or `TERMINAL`, which follows from the rest.
     """
 
     finished: tuple[Hand, ...] = ()
     hand: Hand = Hand()
     chips: tuple[float, ...] = (0.0, 0.0)
+    player: Player = CHANCE
 
 
 class LeducSituation(NamedTuple):
@@ -198,33 +200,27 @@ class LeducPoker:
 
     def to_move(self, state: LeducState) -> Player:
         """Returns the seat to move, `CHANCE` while cards are dealt, or `TERMINAL`."""
-        finished, (cards, first, board, second), _ = state
-        if len(finished) == self.hands:
-            return TERMINAL
-        players = self.num_players
-        if len(cards) < players:
-            return CHANCE
-        waiting = _betting(first, second, board is None, players).waiting
-        return (len(finished) + waiting[0]) % players if waiting else CHANCE
+        return state[3]
 
     def legal_moves(self, state: LeducState) -> tuple[LeducMove, ...]:
         """Returns check and bet, or what can be done about a bet: fold, call and raise."""
-        return _legal_moves(state.hand, self.num_players)
+        _, hand, _, player = state
+        return _legal_moves(hand, self.num_players) if player >= 0 else _OVER
 
     def chance_outcomes(self, state: LeducState) -> tuple[tuple[LeducMove, float], ...]:
         """Returns the cards left in the deck, equally likely: seat 0's card is dealt first, the public card last."""
-        return _deals(state.hand.cards, self.num_players) if self.to_move(state) == CHANCE else _OVER
+        return _deals(state.hand.cards, self.num_players) if state[3] == CHANCE else _OVER
 
     def next_state(self, state: LeducState, move: LeducMove) -> LeducState:
         """Returns the state after a card is dealt or a player moves; a hand that ends is settled at once."""
-        finished, hand, chips = state
+        finished, hand, chips, _ = state
         players = self.num_players
-        hand, won = _hand_after(hand, move, len(finished) % players, players)
+        index = len(finished)
+        hand, won, player = _hand_after(hand, move, index % players, players)
         if not won:
-            return new_tuple(LeducState, (finished, hand, chips))
-        finished = (*finished, hand)
-        shown = hand if len(finished) == self.hands else _NO_CARDS
-        return new_tuple(LeducState, (finished, shown, tuple(map(add, chips, won))))
+            return new_tuple(LeducState, (finished, hand, chips, player))
+        shown, player = (hand, TERMINAL) if index + 1 == self.hands else (_NO_CARDS, CHANCE)
+        return new_tuple(LeducState, ((*finished, hand), shown, tuple(map(add, chips, won)), player))
 
     def returns(self, state: LeducState) -> tuple[float, ...]:
         """Returns the chips won, or how many players are behind each less those ahead; zeros before the end."""
@@ -234,7 +230,7 @@ class LeducPoker:
 
     def situation(self, state: LeducState, seat: Player) -> LeducSituation:
         """Returns what `seat` knows that matters: finished hands count only by their chips."""
-        finished, (cards, first, board, second), chips = state
+        finished, (cards, first, board, second), chips, _ = state
         card = cards[seat] if len(cards) > seat else None
         num_finished = len(finished)
         first_mover = num_finished % self.num_players
@@ -248,7 +244,7 @@ class LeducPoker:
         When the match has more than one hand, they go on with the share of hands that are left and the chips won by
         the seat itself and by those after it, as a share of 13 chips a hand.
         """
-        finished, (cards, first, board, second), chips = state
+        finished, (cards, first, board, second), chips, _ = state
         players, hands = self.num_players, self.hands
         # When the match is over its last hand is still shown.
         place = (seat - min(len(finished), hands - 1)) % players
@@ -277,7 +273,7 @@ class LeducCodec:
 
     def observe(self, state: LeducState, seat: Player) -> str:
         """Returns the seat's own view of all hands; other cards only after a showdown."""
-        finished, hand, chips = state
+        finished, hand, chips, _ = state
         if not finished:
             return _current_line(0, hand, seat, self._players)
         is_over = len(finished) == self._hands
@@ -376,18 +372,28 @@ def _after_round(before: _Betting, bets: tuple[Bet, ...], size: int) -> _Betting
 
 
 @lru_cache(maxsize=65536)
-def _hand_after(hand: Hand, move: LeducMove, first_mover: Player, players: int) -> tuple[Hand, tuple[float, ...]]:
-    """Returns the hand after `move`, and the chips that every seat wins by it: nothing while it goes on."""
+def _hand_after(
+    hand: Hand, move: LeducMove, first_mover: Player, players: int
+) -> tuple[Hand, tuple[float, ...], Player]:
+    """Returns the hand after `move`, the chips that every seat wins by it, and who moves then.
+
+    While the hand goes on nobody wins anything; after it nobody moves in it, which is said as `CHANCE`.
+    """
     cards, first, board, second = hand
+    won: tuple[float, ...] = ()
     if isinstance(move, Card):
-        return _hand_after_deal(hand, move, players), ()
-    legal = _legal_moves(hand, players)
-    if move not in legal:
-        raise _illegal(hand, move, legal)
-    following = Hand(cards, (*first, move)) if board is None else Hand(cards, first, board, (*second, move))
-    betting = _betting(following.first, following.second, board is None, players)
-    is_over = len(betting.left) == 1 or (board is not None and not betting.waiting)
-    return following, _winnings(following, first_mover) if is_over else ()
+        following = _hand_after_deal(hand, move, players)
+        betting = _betting(first, second, following.board is None, players)
+    else:
+        legal = _legal_moves(hand, players)
+        if move not in legal:
+            raise _illegal(hand, move, legal)
+        following = Hand(cards, (*first, move)) if board is None else Hand(cards, first, board, (*second, move))
+        betting = _betting(following.first, following.second, board is None, players)
+        if len(betting.left) == 1 or (board is not None and not betting.waiting):
+            won = _winnings(following, first_mover)
+    is_dealing = won or len(following.cards) < players or not betting.waiting
+    return following, won, CHANCE if is_dealing else (first_mover + betting.waiting[0]) % players
 
 
 def _hand_after_deal(hand: Hand, card: Card, players: int) -> Hand:

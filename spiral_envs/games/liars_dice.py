@@ -25,6 +25,8 @@ from __future__ import annotations
 import re
 from enum import Enum
 from functools import lru_cache
+from itertools import cycle
+from operator import getitem
 from typing import Final, NamedTuple, TypeAlias
 
 from spiral_envs.errors import IllegalMoveError, MalformedMoveError
@@ -77,11 +79,13 @@ class LiarsState(NamedTuple):
         dice: The dice rolled so far, seat 0's first.
         bids: The bids so far.
         is_called: Whether the last bid was called a lie, which ends the game.
+        player: The seat to move, `CHANCE` or `TERMINAL`, which follows from the rest.
     """
 
     dice: tuple[int, ...] = ()
     bids: tuple[Bid, ...] = ()
     is_called: bool = False
+    player: Player = CHANCE
 
 
 class LiarsSituation(NamedTuple):
@@ -125,6 +129,14 @@ class LiarsDice:
         self.num_dice = size.num_dice
         self.max_plies = size.num_dice * size.sides + 1
         self._nothing = (0.0,) * size.players
+        self._rolls: tuple[tuple[LiarsMove, float], ...] = tuple(
+            (Roll(face), 1 / size.sides) for face in range(1, size.sides + 1)
+        )
+        bids = _all_bids(size)
+        self._opening: tuple[LiarsMove, ...] = bids
+        self._moves_after: dict[Bid, tuple[LiarsMove, ...]] = {
+            bid: (*bids[index:], Call.LIAR) for index, bid in enumerate(bids, start=1)
+        }
 
     def initial_state(self) -> LiarsState:
         """Returns the state before the first roll."""
@@ -132,34 +144,37 @@ class LiarsDice:
 
     def to_move(self, state: LiarsState) -> Player:
         """Returns the seat to move, `CHANCE` while dice are rolled, or `TERMINAL`."""
-        dice, bids, is_called = state
-        if is_called:
-            return TERMINAL
-        return len(bids) % self.num_players if len(dice) == self.num_dice else CHANCE
+        return state[3]
 
     def legal_moves(self, state: LiarsState) -> tuple[LiarsMove, ...]:
         """Returns the higher bids in rising order, and then the call when there is a bid to call."""
-        dice, bids, is_called = state
-        if is_called or len(dice) < self.num_dice:
+        _, bids, _, player = state
+        if player < 0:
             return ()
-        return _moves_after(bids[-1] if bids else None, self.size)
+        return self._moves_after[bids[-1]] if bids else self._opening
 
     def chance_outcomes(self, state: LiarsState) -> tuple[tuple[LiarsMove, float], ...]:
         """Returns the faces, equally likely: seat 0's dice are rolled first."""
-        return _rolls(self.size.sides) if len(state.dice) < self.num_dice else ()
+        return self._rolls if state[3] == CHANCE else ()
 
     def next_state(self, state: LiarsState, move: LiarsMove) -> LiarsState:
         """Returns the state after a die is rolled or a player moves."""
-        dice, bids, _ = state
+        dice, bids, _, player = state
         if isinstance(move, Roll):
-            if len(dice) == self.num_dice or not 1 <= move.face <= self.size.sides:
+            if player != CHANCE or not 1 <= move[0] <= self.size.sides:
                 raise IllegalMoveError(f"illegal roll {move.face} in liars_dice: dice rolled are {dice}")
-            return new_tuple(LiarsState, ((*dice, move.face), bids, False))
-        if not _is_legal(state, move, self.size):
-            raise _illegal(state, move, self.size)
+            dice = (*dice, move[0])
+            return new_tuple(LiarsState, (dice, bids, False, CHANCE if len(dice) < self.num_dice else 0))
         if isinstance(move, Bid):
-            return new_tuple(LiarsState, (dice, (*bids, move), False))
-        return new_tuple(LiarsState, (dice, bids, True))
+            if player < 0 or move not in self._moves_after or (bids and move <= bids[-1]):
+                raise _illegal(state, move, self.size)
+            following = player + 1
+            return new_tuple(
+                LiarsState, (dice, (*bids, move), False, 0 if following == self.num_players else following)
+            )
+        if player < 0 or not bids:
+            raise _illegal(state, move, self.size)
+        return new_tuple(LiarsState, (dice, bids, True, TERMINAL))
 
     def returns(self, state: LiarsState) -> tuple[float, ...]:
         """Returns +1 for the winner and -1 for the loser; zeros for the others and before the end."""
@@ -172,7 +187,7 @@ class LiarsDice:
 
     def situation(self, state: LiarsState, seat: Player) -> LiarsSituation:
         """Returns what `seat` knows."""
-        return new_tuple(LiarsSituation, (_dice_of(state.dice, seat, self.size.dice), state.bids))
+        return new_tuple(LiarsSituation, (self._dice_of(state, seat), state.bids))
 
     def features(self, state: LiarsState, seat: Player) -> tuple[float, ...]:
         """Returns what `seat` knows in numbers.
@@ -180,7 +195,11 @@ class LiarsDice:
         These are: the seat, each of its dice, lowest first, both one-hot; for every bid whether it was made, in rising
         order, so that who made it follows; and whether the last bid was called a lie.
         """
-        return _features(_dice_of(state.dice, seat, self.size.dice), state.bids, state.is_called, seat, self.size)
+        return _features(self._dice_of(state, seat), state.bids, state.is_called, seat, self.size)
+
+    def _dice_of(self, state: LiarsState, seat: Player) -> tuple[int, ...]:
+        each = self.size.dice
+        return _in_order(state[0][seat * each : (seat + 1) * each])
 
 
 class LiarsCodec:
@@ -189,7 +208,17 @@ class LiarsCodec:
     def __init__(self, size: Size) -> None:
         """Sets the options that the rules mention."""
         self._size = size
-        self._rules = tuple(_rules(seat, size) for seat in range(size.players))
+        self._each = size.dice
+        players = range(size.players)
+        self._rules = tuple(_rules(seat, size) for seat in players)
+        self._turns = tuple(tuple(_turn(mover, seat, size.players) for mover in players) for seat in players)
+        self._said = tuple(
+            tuple(
+                {bid: f" {_called(bidder, seat, size.players)} {_move_text(bid)}" for bid in _all_bids(size)}
+                for bidder in players
+            )
+            for seat in players
+        )
 
     def rules(self, seat: Player) -> str:
         """Returns the rules for Player `seat`."""
@@ -197,10 +226,12 @@ class LiarsCodec:
 
     def observe(self, state: LiarsState, seat: Player) -> str:
         """Returns the seat's own dice and all bids; all dice at the end."""
-        dice, bids, is_called = state
+        dice, bids, is_called, _ = state
+        own = _own_line(dice[seat * self._each : (seat + 1) * self._each])
         if is_called:
-            return _final_text(state, seat, self._size)
-        return _current_text(_dice_of(dice, seat, self._size.dice), bids, seat, self._size.players)
+            return f"{own}{self._bids_text(bids, seat)}{_final_text(state, seat, self._size)}"
+        turn = self._turns[seat][len(bids) % self._size.players]
+        return f"{own}{self._bids_text(bids, seat) if bids else ' none yet'}. {turn}"
 
     def format_move(self, move: LiarsMove) -> str:
         """Returns `[2 x 5]` or `[liar]`."""
@@ -219,6 +250,10 @@ class LiarsCodec:
             raise _illegal(state, move, self._size)
         return move
 
+    def _bids_text(self, bids: tuple[Bid, ...], seat: Player) -> str:
+        """Returns the bids with their bidders."""
+        return ",".join(map(getitem, cycle(self._said[seat]), bids))
+
 
 _START: Final = LiarsState()
 
@@ -227,32 +262,21 @@ _LIAR: Final = f"[{Call.LIAR.value}]"
 _BID: Final = re.compile("([0-9]{1,3}) *x *([0-9]{1,3})")
 
 
-@lru_cache(maxsize=MAX_SIDES)
-def _rolls(sides: int) -> tuple[tuple[LiarsMove, float], ...]:
-    return tuple((Roll(face), 1 / sides) for face in range(1, sides + 1))
-
-
 @lru_cache(maxsize=64)
 def _all_bids(size: Size) -> tuple[Bid, ...]:
     """Returns every bid, lowest first."""
     return tuple(Bid(quantity, face) for quantity in range(1, size.num_dice + 1) for face in range(1, size.sides + 1))
 
 
-@lru_cache(maxsize=4096)
-def _moves_after(bid: Bid | None, size: Size) -> tuple[LiarsMove, ...]:
-    bids = _all_bids(size)
-    return bids if bid is None else (*bids[bids.index(bid) + 1 :], Call.LIAR)
-
-
 def _is_legal(state: LiarsState, move: Bid | Call, size: Size) -> bool:
-    dice, bids, is_called = state
-    if is_called or len(dice) < size.num_dice:
+    _, bids, _, player = state
+    if player < 0:
         return False
     if isinstance(move, Call):
         return bool(bids)
     quantity, face = move
-    is_bid = 1 <= quantity <= size.num_dice and 1 <= face <= size.sides
-    return is_bid and (not bids or move > bids[-1])
+    players, dice, sides = size
+    return 1 <= quantity <= players * dice and 1 <= face <= sides and (not bids or move > bids[-1])
 
 
 def _illegal(state: LiarsState, move: Bid | Call, size: Size) -> IllegalMoveError:
@@ -278,13 +302,13 @@ def _winner_and_loser(state: LiarsState, size: Size) -> tuple[Player, Player]:
 
 def _count(dice: tuple[int, ...], face: int, sides: int) -> int:
     """Returns how many dice show the face or the highest, which is wild."""
-    return sum(die in (face, sides) for die in dice)
+    return dice.count(sides) if face == sides else dice.count(face) + dice.count(sides)
 
 
 @lru_cache(maxsize=16384)
-def _dice_of(dice: tuple[int, ...], seat: Player, each: int) -> tuple[int, ...]:
-    """Returns the seat's dice, lowest first: the order in which they were rolled means nothing."""
-    return tuple(sorted(dice[seat * each : (seat + 1) * each]))
+def _in_order(dice: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns a seat's dice, lowest first: the order in which they were rolled means nothing."""
+    return tuple(sorted(dice))
 
 
 @lru_cache(maxsize=4096)
@@ -302,32 +326,26 @@ def _listed(dice: tuple[int, ...]) -> str:
     return " ".join(map(str, dice)) or "not rolled yet"
 
 
-@lru_cache(maxsize=65536)
-def _bids_text(bids: tuple[Bid, ...], seat: Player, players: int) -> str:
-    """Returns the bids with their bidders; those before the last are usually known from earlier turns."""
-    if not bids:
-        return "Bids:"
-    bidder = _called((len(bids) - 1) % players, seat, players)
-    earlier = bids[:-1]
-    separator = "," if earlier else ""
-    return f"{_bids_text(earlier, seat, players)}{separator} {bidder} {_move_text(bids[-1])}"
+@lru_cache(maxsize=16384)
+def _own_line(dice: tuple[int, ...]) -> str:
+    """Returns how an observation begins, given the seat's dice."""
+    return f"Your dice: {_listed(_in_order(dice))}.\nBids:"
 
 
-@lru_cache(maxsize=65536)
-def _current_text(dice: tuple[int, ...], bids: tuple[Bid, ...], seat: Player, players: int) -> str:
-    mover = len(bids) % players
-    waits = "You wait." if players == 2 else f"Player {mover} is to move."
-    turn = "It is your turn." if mover == seat else waits
-    said = _bids_text(bids, seat, players) if bids else "Bids: none yet"
-    return f"Your dice: {_listed(dice)}.\n{said}. {turn}"
+def _turn(mover: Player, seat: Player, players: int) -> str:
+    if mover == seat:
+        return "It is your turn."
+    return "You wait." if players == 2 else f"Player {mover} is to move."
 
 
 def _final_text(state: LiarsState, seat: Player, size: Size) -> str:
-    dice, bids, _ = state
+    """Returns what follows the bids when the game is over."""
+    dice, bids, _, _ = state
     players = size.players
     caller = _called(len(bids) % players, seat, players)
     all_dice = "; ".join(
-        f"{_called(other, seat, players)} {_listed(_dice_of(dice, other, size.dice))}" for other in range(players)
+        f"{_called(other, seat, players)} {_listed(_in_order(dice[other * size.dice : (other + 1) * size.dice]))}"
+        for other in range(players)
     )
     count = _count(dice, bids[-1].face, size.sides)
     verdict = "it was true" if count >= bids[-1].quantity else "it was a lie"
@@ -337,8 +355,7 @@ def _final_text(state: LiarsState, seat: Player, size: Size) -> str:
     else:
         result = f"Player {winner} has won and Player {loser} has lost."
     return (
-        f"Your dice: {_listed(_dice_of(dice, seat, size.dice))}.\n"
-        f"{_bids_text(bids, seat, players)}; {caller} called liar.\n"
+        f"; {caller} called liar.\n"
         f"All dice: {all_dice}. The number that counts for {_move_text(bids[-1])} is {count}: {verdict}. {result}"
     )
 

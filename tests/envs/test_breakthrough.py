@@ -1,5 +1,6 @@
 """Breakthrough by hand, by known values of small boards and against OpenSpiel."""
 
+import pickle
 import random
 
 import pyspiel
@@ -70,6 +71,22 @@ def test_a_piece_does_not_take_its_own_side():
 def test_taking_is_not_compulsory():
     state = drawn("...", "B..", ".W.", "...", "...", player=0)
     assert moves_of(SMALL, state) == {"b3a4", "b3b4", "b3c4"}
+
+
+def test_a_drawn_position_is_the_same_as_one_that_was_played_to():
+    played = play(SMALL, SMALL.game.initial_state(), "b2a3", "b4a3")
+    by_hand = drawn("BBB", "B.B", "B..", "W.W", "WWW", player=0)
+    assert played == by_hand
+    assert not played != by_hand  # noqa: SIM202 - a tuple answers this apart from equality
+    assert hash(played) == hash(by_hand)
+    assert played != by_hand._replace(player=1)
+    assert played != tuple(by_hand)
+    assert pickle.loads(pickle.dumps(played)) == played
+    board = "Board:\n5 B B B\n4 B . B\n3 B . .\n2 W . W\n1 W W W\n  a b c\n"
+    for state in (played, by_hand):
+        assert SMALL.codec.observe(state, 0) == f"{board}You play White (W). It is your turn."
+    after_both = [SMALL.codec.observe(play(SMALL, state, "c2c3"), 1) for state in (played, by_hand)]
+    assert after_both[0] == after_both[1]
 
 
 def test_a_piece_at_the_edge_does_not_leave_the_board():

@@ -1,5 +1,6 @@
 """Connect four by hand, by published counts and values, and against OpenSpiel."""
 
+import pickle
 import random
 
 import pyspiel
@@ -54,6 +55,19 @@ def test_four_in_a_row_win_at_once(columns, winner):
 
 def test_a_position_can_be_drawn():
     assert drawn("...O...", "...XX..", player=1) == after(3, 3, 4)
+
+
+def test_a_drawn_position_is_the_same_as_one_that_was_played_to():
+    played, by_hand = after(3, 3, 4), drawn("...O...", "...XX..", player=1)
+    assert not played != by_hand  # noqa: SIM202 - a tuple answers this apart from equality
+    assert hash(played) == hash(by_hand)
+    assert played != by_hand._replace(player=0)
+    assert played != tuple(by_hand)
+    assert pickle.loads(pickle.dumps(played)) == played
+    for seat in range(2):
+        assert CODEC.observe(by_hand, seat) == CODEC.observe(played, seat)
+        following = GAME.next_state(by_hand, 6), GAME.next_state(played, 6)
+        assert CODEC.observe(following[0], seat) == CODEC.observe(following[1], seat)
 
 
 @pytest.mark.parametrize(
