@@ -22,13 +22,13 @@ from gymnasium import Space
 from pettingzoo.utils.conversions import (  # pyright: ignore[reportMissingTypeStubs]
     turn_based_aec_to_parallel,
 )
-from pettingzoo.utils.env import AECEnv, ParallelEnv  # pyright: ignore[reportMissingTypeStubs]
+from pettingzoo.utils.env import AECEnv, AECIterable, ParallelEnv  # pyright: ignore[reportMissingTypeStubs]
 from pettingzoo.utils.wrappers import OrderEnforcingWrapper  # pyright: ignore[reportMissingTypeStubs]
 
 from spiral_envs.discrete import ArrayObservation, DiscreteGame, discrete_game_of
 from spiral_envs.errors import UnknownNameError
 from spiral_envs.game import GameSpec, Player
-from spiral_envs.match import GameMatch, InvalidMove, Match, MatchSource
+from spiral_envs.match import GameMatch, InvalidMove, Match, MatchSource, View
 from spiral_envs.sources import find_source
 from spiral_envs.spaces import OBSERVATIONS, MoveText, PlainText
 
@@ -85,6 +85,10 @@ class MatchAECEnv(AECEnv[str, ObservationT, ActionT | None], Generic[MatchT, Obs
         self.possible_agents = [f"player_{seat}" for seat in range(num_seats)]
         self._start_match = start_match
         self._seats = {agent: seat for seat, agent in enumerate(self.possible_agents)}
+        # Every match starts with copies of these, which takes less time than building them.
+        self._zeros = dict.fromkeys(self.possible_agents, 0.0)
+        self._falses = dict.fromkeys(self.possible_agents, False)
+        self._trues = dict.fromkeys(self.possible_agents, True)
         self._stream_seed: int | None = None
         self._stream: random.Random | None = None
 
@@ -104,11 +108,11 @@ class MatchAECEnv(AECEnv[str, ObservationT, ActionT | None], Generic[MatchT, Obs
             self._stream_seed, self._stream = seed, None
         self._match = self._start_match(seed)
         self.agents = self.possible_agents.copy()
-        self.rewards = dict.fromkeys(self.agents, 0.0)
-        self._cumulative_rewards = dict.fromkeys(self.agents, 0.0)
-        self.terminations = dict.fromkeys(self.agents, False)
-        self.truncations = dict.fromkeys(self.agents, False)
-        self.infos = {agent: {} for agent in self.agents}
+        self.rewards = self._zeros.copy()
+        self._cumulative_rewards = self._zeros.copy()
+        self.terminations = self._falses.copy()
+        self.truncations = self._falses.copy()
+        self._infos: dict[str, dict[str, Any]] = {}
         self._show_position()
 
     def step(self, action: ActionT | None) -> None:
@@ -117,15 +121,37 @@ class MatchAECEnv(AECEnv[str, ObservationT, ActionT | None], Generic[MatchT, Obs
         Raises:
             TypeError: `action` is of another type than the environment's actions.
         """
-        if self._match.seat_to_move is None:
-            self._leave(action)
-            return
-        self._play(action)
-        self._show_position()
+        raise NotImplementedError
 
     def observe(self, agent: str) -> ObservationT:
         """Returns what `agent` is shown now."""
         raise NotImplementedError
+
+    @property
+    def infos(self) -> dict[str, dict[str, Any]]:  # pyright: ignore[reportIncompatibleVariableOverride] - made when read
+        """What each agent is told beside its observation; nobody asks for most of it, so it is made when read."""
+        infos = self._infos
+        if len(infos) < len(self.agents):
+            infos = {agent: infos[agent] if agent in infos else self._new_info(agent) for agent in self.agents}
+            self._infos = infos
+        return infos
+
+    def last(self, observe: bool = True) -> tuple[ObservationT | None, float, bool, bool, dict[str, Any]]:
+        """Returns the observation, the cumulative reward, the two ways to be over and the info of the selected agent.
+
+        Args:
+            observe: Whether to look; without it the observation is None.
+        """
+        agent = self.agent_selection
+        observation = self.observe(agent) if observe else None
+        info = self._infos.get(agent)
+        if info is None:
+            info = self._infos[agent] = self._new_info(agent)
+        return observation, self._cumulative_rewards[agent], self.terminations[agent], self.truncations[agent], info
+
+    def agent_iter(self, max_iter: int = 2**63) -> AECIterable[str, ObservationT, ActionT | None]:
+        """Returns the selected agents, one a step, until all have left or `max_iter` have been named."""
+        return _AgentIterable(self, max_iter)
 
     def render(self) -> str | None:
         """Returns every seat's view (`ansi`) or prints it (`human`): rendering is for the operator, who may see all."""
@@ -134,33 +160,33 @@ class MatchAECEnv(AECEnv[str, ObservationT, ActionT | None], Generic[MatchT, Obs
     def close(self) -> None:
         """Does nothing: there is nothing to release."""
 
-    def _play(self, action: ActionT | None) -> None:
-        """Plays the action of the agent to move."""
+    def _tell(self, agent: str, seat: Player) -> None:
+        """Takes over from the match what `agent`, who sits in `seat` and is to move, is told."""
         raise NotImplementedError
 
-    def _tell(self, mover: Player | None) -> None:
-        """Takes over from the match what every agent is told; `mover` is the seat to move, if any."""
+    def _new_info(self, agent: str) -> dict[str, Any]:
+        """Returns what `agent` is told now beside its observation, as a dictionary of its own."""
         raise NotImplementedError
 
     def _show_position(self) -> None:
         """Takes over from the match who is to move and what each agent is told, or how it ended."""
-        mover = self._match.seat_to_move
-        self._tell(mover)
-        if mover is None:
+        seat = self._match.seat_to_move
+        if seat is None:
             self._end()
         else:
-            self.agent_selection = self.possible_agents[mover]
+            self.agent_selection = agent = self.possible_agents[seat]
+            self._tell(agent, seat)
         if self.render_mode == "human":
             self.render()
 
     def _end(self) -> None:
         outcome = self._match.outcome
         assert outcome is not None, "no seat is to move"
-        # New ones, so that those of earlier turns stay as they were.
-        self.infos = {agent: {**info, "outcome": outcome} for agent, info in self.infos.items()}
-        self.rewards = dict(zip(self.possible_agents, outcome.returns, strict=True))
+        returns = outcome.returns
+        self.rewards = {agent: returns[seat] for agent, seat in self._seats.items()}
         self._cumulative_rewards = self.rewards.copy()
-        self.terminations = dict.fromkeys(self.possible_agents, True)
+        self.terminations = self._trues.copy()
+        self._infos = {}
         self.agent_selection = self.possible_agents[0]
 
     def _leave(self, action: object) -> None:
@@ -169,8 +195,8 @@ class MatchAECEnv(AECEnv[str, ObservationT, ActionT | None], Generic[MatchT, Obs
             raise ValueError("when an agent is dead, the only valid action is None")
         agent = self.agent_selection
         self.agents.remove(agent)
-        for by_agent in (self.terminations, self.truncations, self._cumulative_rewards, self.infos):
-            del by_agent[agent]
+        del self.terminations[agent], self.truncations[agent], self._cumulative_rewards[agent]
+        self._infos.pop(agent, None)
         self.rewards = dict.fromkeys(self.agents, 0.0)
         if self.agents:
             self.agent_selection = self.agents[0]
@@ -187,7 +213,9 @@ class TextAECEnv(MatchAECEnv[Match, str, str]):
         self._moves = {agent: MoveText() for agent in self.possible_agents}
         self.observation_spaces = dict.fromkeys(self.possible_agents, OBSERVATIONS)
         self.action_spaces = dict(self._moves)
-        self._observation: Observation | None = None
+        # That of the agent to move.
+        self._view: View | None = None
+        self._mover_moves = self._moves[self.possible_agents[0]]
 
     def observation_space(self, agent: str) -> PlainText:
         """Returns the space of all texts, one object for all."""
@@ -197,33 +225,47 @@ class TextAECEnv(MatchAECEnv[Match, str, str]):
         """Returns the space of all replies; a sample is a legal move of `agent`."""
         return self._moves[agent]
 
-    def observe(self, agent: str) -> Observation:
-        """Returns what `agent` is shown now: the rules for its role, then the observation."""
-        if agent == self.agent_selection and self._observation is not None:
-            return self._observation
-        return Observation(self._match.view(self._seats[agent]).text)
+    def step(self, action: str | None) -> None:
+        """Plays the reply of the selected agent; None for an agent whose match is over.
 
-    def _play(self, action: str | None) -> None:
+        Raises:
+            TypeError: `action` is no text.
+        """
+        match = self._match
+        if match.seat_to_move is None:
+            self._leave(action)
+            return
         if not isinstance(action, str):
             raise TypeError(f"action of {self.agent_selection} is {action!r}: expected a text such as '[move]'")
-        self._match.submit(action)
+        match.submit(action)
+        self._show_position()
 
-    def _tell(self, mover: Player | None) -> None:
-        """Gives every agent a new info, and the legal moves to the one whose seat is to move."""
-        match = self._match
-        legal_moves: tuple[str, ...] | None = ()
-        if mover is None:
-            turn, self._observation = len(match.turns), None
-        else:
-            view = match.view(mover)
-            legal_moves, turn = view.legal_moves, view.turn
-            self._observation = Observation(view.text)
-        self.infos = infos = {}
-        roles = match.roles
-        for seat, (agent, space) in enumerate(self._moves.items()):
-            legal = legal_moves if seat == mover else ()
-            infos[agent] = {"legal_moves": legal, "role": roles[seat], "seat": seat, "turn": turn}
-            space.legal_moves = legal or ()
+    def observe(self, agent: str) -> Observation:
+        """Returns what `agent` is shown now: the rules for its role, then the observation."""
+        view = self._view
+        if view is None or agent != self.agent_selection:
+            view = self._match.view(self._seats[agent])
+        return Observation(view.text)
+
+    def _tell(self, agent: str, seat: Player) -> None:
+        self._view = view = self._match.view(seat)
+        legal_moves = view.legal_moves
+        self._infos = {agent: {"legal_moves": legal_moves, "role": view.role, "seat": seat, "turn": view.turn}}
+        self._mover_moves.legal_moves = ()
+        self._mover_moves = moves = self._moves[agent]
+        moves.legal_moves = legal_moves or ()
+
+    def _end(self) -> None:
+        super()._end()
+        self._view = None
+        self._mover_moves.legal_moves = ()
+
+    def _new_info(self, agent: str) -> dict[str, Any]:
+        seat, view, match = self._seats[agent], self._view, self._match
+        if view is None:
+            turn, outcome = len(match.turns), match.outcome
+            return {"legal_moves": (), "role": match.roles[seat], "seat": seat, "turn": turn, "outcome": outcome}
+        return {"legal_moves": (), "role": match.roles[seat], "seat": seat, "turn": view.turn}
 
 
 class DiscreteAECEnv(MatchAECEnv[GameMatch, Any, Any]):
@@ -257,16 +299,47 @@ class DiscreteAECEnv(MatchAECEnv[GameMatch, Any, Any]):
         """Returns the space of all actions; `sample(action_mask)` draws a legal one."""
         return self.action_spaces[agent]
 
+    def step(self, action: Any) -> None:
+        """Plays the action of the selected agent; None for an agent whose match is over.
+
+        Raises:
+            TypeError: `action` is no integer.
+        """
+        match = self._match
+        if match.seat_to_move is None:
+            self._leave(action)
+            return
+        match.submit(self._game.reply(action, self._legal))
+        self._show_position()
+
     def observe(self, agent: str) -> ArrayObservation:
         """Returns what `agent` knows and which actions it has, as new arrays."""
         legal = self._legal if agent == self.agent_selection else self._game.no_actions
         return self._game.observe(self._match, self._seats[agent], legal)
 
-    def _play(self, action: Any) -> None:
-        self._match.submit(self._game.reply(action, self._legal))
-
-    def _tell(self, mover: Player | None) -> None:
+    def _tell(self, agent: str, seat: Player) -> None:
         self._legal = self._game.legal(self._match)
+
+    def _end(self) -> None:
+        super()._end()
+        self._legal = self._game.no_actions
+
+    def _new_info(self, agent: str) -> dict[str, Any]:
+        outcome = self._match.outcome
+        return {} if outcome is None else {"outcome": outcome}
+
+
+class _AgentIterable(AECIterable[str, Any, Any]):
+    """What `agent_iter` returns: PettingZoo's own, with an iterator that takes less time."""
+
+    env: MatchEnv
+    max_iter: int
+
+    def __iter__(self) -> Any:
+        env, left = self.env, self.max_iter
+        while env.agents and left > 0:
+            left -= 1
+            yield env.agent_selection
 
 
 RawMatchEnv: TypeAlias = MatchAECEnv[Any, Any, Any]

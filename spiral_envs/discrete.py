@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
-from sys import getrefcount
 from typing import Any, Final, NamedTuple, TypeAlias, TypedDict
 
 import numpy as np
@@ -18,11 +17,10 @@ from spiral_envs.registry import find_game, game_ids
 
 _MAX_CACHED_TABLES: Final = 1024
 
-_MAX_CACHED_NUMBERS: Final = 2**20
-"""The most numbers of observations that are kept for one game."""
+_MAX_CACHED_ARRAYS: Final = 8192
 
-_HELD_HERE: Final = 2
-"""What `sys.getrefcount` says of a tuple that nobody but its caller holds."""
+_MAX_CACHED_NUMBERS: Final = 2**20
+"""The most numbers in the arrays that are kept for one game."""
 
 FloatArray: TypeAlias = NDArray[np.float32]
 
@@ -46,12 +44,10 @@ class LegalActions(NamedTuple):
 
     Attributes:
         mask: 1 for a legal action, 0 for another [number of actions]; shared, so copy it before you hand it out.
-        texts: The texts of their moves, by action.
         moves: The moves, kept so that the id of the tuple stays taken.
     """
 
     mask: MaskArray
-    texts: dict[int, str]
     moves: tuple[Any, ...]
 
 
@@ -76,15 +72,17 @@ class DiscreteGame:
         self.spec = spec
         self.shape = spec.discrete.shape
         self.num_actions = len(spec.discrete.moves)
-        self.no_actions = LegalActions(np.zeros(self.num_actions, np.int8), {}, ())
-        self._moves = spec.discrete.moves
+        self.no_actions = LegalActions(np.zeros(self.num_actions, np.int8), ())
+        self._texts = tuple(map(spec.codec.format_move, spec.discrete.moves))
+        self._actions = {move: action for action, move in enumerate(spec.discrete.moves)}
         self._features = spec.discrete.features
-        self._actions = {move: action for action, move in enumerate(self._moves)}
         # By the identity of a tuple, which is kept so that its id stays taken: a game that remembers its tuples of
-        # legal moves and features pays once for their arrays.
+        # legal moves pays once for their masks.
         self._legal: dict[int, LegalActions] = {}
-        self._arrays: dict[int, tuple[Sequence[float], FloatArray]] = {}
-        self._max_arrays = max(1, _MAX_CACHED_NUMBERS // spec.discrete.num_features)
+        # By the state and the seat, up to a number of them: the states that come most often come first, and to replace
+        # those that do not come again takes longer than to build their arrays.
+        self._arrays: dict[tuple[Any, Player], FloatArray] = {}
+        self._max_arrays = min(_MAX_CACHED_ARRAYS, max(1, _MAX_CACHED_NUMBERS // spec.discrete.num_features))
 
     def __reduce__(self) -> tuple[Callable[[GameSpec], DiscreteGame], tuple[GameSpec]]:
         """Returns how to find it again: copies of environments share it."""
@@ -118,17 +116,14 @@ class DiscreteGame:
 
     def features(self, match: GameMatch, seat: Player) -> FloatArray:
         """Returns what `seat` knows, as an array of `shape`; shared, so copy it before you hand it out."""
-        numbers = self._features(match.state, seat)
-        found = self._arrays.get(id(numbers))
-        if found is not None:
-            return found[1]
-        new = np.array(numbers, np.float32).reshape(self.shape)
-        # A tuple that the game does not keep will not come again.
-        if getrefcount(numbers) > _HELD_HERE:
-            if len(self._arrays) >= self._max_arrays:
-                self._arrays.clear()
-            self._arrays[id(numbers)] = (numbers, new)
-        return new
+        key = (match.state, seat)
+        found = self._arrays.get(key)
+        if found is None:
+            numbers = self._features(*key)
+            found = np.fromiter(numbers, np.float32, len(numbers)).reshape(self.shape)
+            if len(self._arrays) < self._max_arrays:
+                self._arrays[key] = found
+        return found
 
     def observe(self, match: GameMatch, seat: Player, legal: LegalActions) -> ArrayObservation:
         """Returns what `seat` is shown, as new arrays; `legal` are the actions that it has now."""
@@ -145,19 +140,15 @@ class DiscreteGame:
             number = operator.index(action)
         except TypeError:
             raise TypeError(f"action is {action!r}: expected an integer from 0 to {self.num_actions - 1}") from None
-        text = legal.texts.get(number)
-        if text is not None:
-            return text
-        if 0 <= number < self.num_actions:
-            return Reply(self.spec.codec.format_move(self._moves[number]), Fault.ILLEGAL)
-        return Reply(str(number), Fault.MALFORMED)
+        if not 0 <= number < self.num_actions:
+            return Reply(str(number), Fault.MALFORMED)
+        text = self._texts[number]
+        return text if legal.mask[number] else Reply(text, Fault.ILLEGAL)
 
     def _number(self, moves: tuple[Any, ...]) -> LegalActions:
-        format_move = self.spec.codec.format_move
-        texts = {self._actions[move]: format_move(move) for move in moves}
         mask = np.zeros(self.num_actions, np.int8)
-        mask[list(texts)] = 1
-        return LegalActions(mask, texts, moves)
+        mask[[self._actions[move] for move in moves]] = 1
+        return LegalActions(mask, moves)
 
 
 @lru_cache(maxsize=256)

@@ -188,6 +188,100 @@ def test_infos_of_earlier_turns_stay_as_they_were():
     assert len(earlier["legal_moves"]) == 9
 
 
+@pytest.mark.parametrize("actions", ["text", "discrete"])
+@pytest.mark.parametrize("game", ["tic_tac_toe_v0", "kuhn_poker_v0"])
+def test_what_a_user_writes_into_an_environment_does_not_outlive_the_match(game, actions):
+    def played(env, write):
+        """Returns what is told in a match that ends by a fault in its second turn; writes into it where it is told."""
+        env.reset(seed=4)
+        told = []
+        for reply in (0, -1, None) if actions == "discrete" else (None, "nonsense", None):
+            by_agents = (env.rewards, env._cumulative_rewards, env.terminations, env.truncations)
+            told.append(copy.deepcopy((by_agents, env.infos, env.last()[1:])))
+            moves = env.infos[env.agent_selection].get("legal_moves")
+            if write:
+                for info in env.infos.values():
+                    info.clear()
+                    info["note"] = "mine"
+                for by_agent in by_agents:
+                    by_agent.update(dict.fromkeys(by_agent, "mine"))
+            env.step(moves[0] if moves and reply is None else reply)
+        return told
+
+    env = builder(game, "raw_env")(actions=actions)
+    other = builder(game, "raw_env")(actions=actions)
+    expected = played(env, write=False)
+    played(env, write=True)
+
+    assert played(env, write=False) == expected
+    assert played(other, write=False) == expected
+
+
+def test_an_info_is_one_object_for_a_turn_however_it_is_read():
+    env = tic_tac_toe_v0.raw_env()
+    for first in ("last", "infos"):
+        env.reset(seed=0)
+        if first == "last":
+            env.last()
+        infos = env.infos
+        assert env.last()[4] is infos["player_0"] is env.infos["player_0"]
+        assert list(infos) == ["player_0", "player_1"]
+        env.last()[4]["note"] = "mine"
+        assert env.infos["player_0"]["note"] == "mine"
+
+        env.step("[4]")
+        assert env.last()[4] is env.infos["player_1"]
+        assert list(env.infos) == ["player_0", "player_1"]
+        assert env.infos is not infos
+        assert infos["player_1"]["turn"] == 0
+
+
+def test_the_infos_of_the_end_are_those_of_the_agents_that_have_not_left():
+    env = tic_tac_toe_v0.raw_env()
+    env.reset(seed=0)
+    env.step("nonsense")
+    second = env.infos["player_1"]
+
+    assert [info["role"] for info in env.infos.values()] == ["X", "O"]
+    env.step(None)
+    assert list(env.infos) == ["player_1"]
+    assert env.last()[4] is second
+    assert second["legal_moves"] == ()
+    assert (second["turn"], second["outcome"].offender) == (1, 0)
+    env.step(None)
+    assert env.infos == {}
+
+
+def test_the_selected_agents_are_named_as_pettingzoo_names_them():
+    env = tic_tac_toe_v0.raw_env()
+    env.reset(seed=0)
+    turns = env.agent_iter(3)
+    named = []
+    for reply, agent in zip(("[0]", "[1]", "[2]"), turns, strict=True):
+        named.append(agent)
+        env.step(reply)
+    assert named == ["player_0", "player_1", "player_0"]
+    assert [next(iter(turns)) for _ in range(2)] == ["player_1", "player_1"], "it can be started again"
+    assert list(env.agent_iter(0)) == []
+
+    env.step("nonsense")
+    named = []
+    for agent in env.agent_iter():
+        named.append(agent)
+        env.step(None)
+    assert named == ["player_0", "player_1"]
+    assert list(env.agent_iter()) == []
+
+
+def test_last_looks_only_when_asked_to():
+    env = kuhn_poker_v0.raw_env(hands=1)
+    env.reset(seed=0)
+
+    assert env.last(observe=False)[0] is None
+    assert env.last(observe=False)[1:] == env.last()[1:]
+    assert env.last()[0] == env.observe("player_0")
+
+
 @pytest.mark.parametrize(
     ("reply", "fault"),
     [

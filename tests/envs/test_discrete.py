@@ -360,24 +360,39 @@ def test_an_unknown_form_of_actions_is_refused():
         spiral_envs.make("tic_tac_toe_v0", actions="discreet")
 
 
-def test_arrays_are_remembered_for_a_game_that_remembers_its_tuples():
-    game = discrete_game(spiral_envs.find_game("tic_tac_toe_v0"))
-    match = spiral_envs.make_match("tic_tac_toe_v0", seed=0)
-    assert isinstance(match, spiral_envs.GameMatch)
+@pytest.mark.parametrize("game", GAMES)
+def test_an_array_is_remembered_by_its_state_and_seat(game):
+    numbered = discrete_game(spiral_envs.find_game(game))
+    first, second = (spiral_envs.make_match(game, seed=0) for _ in range(2))
+    assert isinstance(first, spiral_envs.GameMatch)
+    assert isinstance(second, spiral_envs.GameMatch)
 
-    assert game.features(match, 0) is game.features(match, 0)
-    assert game.features(match, 0) is not game.features(match, 1)
+    assert numbered.features(first, 0) is numbered.features(second, 0)
+    assert numbered.features(first, 0) is not numbered.features(first, 1)
+
+
+def test_features_of_another_length_than_the_shape_are_an_error_of_the_program():
+    assert STONES_SPEC.discrete is not None
+    for numbers in ((1.0,), (1.0, 2.0, 3.0)):
+        form = replace(STONES_SPEC.discrete, features=lambda state, seat, numbers=numbers: numbers)
+        match = spiral_envs.GameMatch(STONES_SPEC, seed=0)
+
+        with pytest.raises(ValueError, match="cannot reshape"):
+            DiscreteGame(replace(STONES_SPEC, discrete=form)).features(match, 0)
 
 
 def test_what_is_remembered_stays_within_bounds(monkeypatch):
     monkeypatch.setattr("spiral_envs.discrete._MAX_CACHED_TABLES", 4)
+    monkeypatch.setattr("spiral_envs.discrete._MAX_CACHED_ARRAYS", 5)
     monkeypatch.setattr("spiral_envs.discrete._MAX_CACHED_NUMBERS", 2 * 36)
     stones, board = DiscreteGame(STONES_SPEC), DiscreteGame(spiral_envs.find_game("tic_tac_toe_v0"))
     match = spiral_envs.GameMatch(STONES_SPEC, seed=0)
-    for _ in range(20):
-        assert stones.legal(match).mask.tolist() == [1, 1]
-        assert stones.features(match, 1).tolist() == [7.0, 1.0]
-    assert len(stones._arrays) == 0, "its tuples are new every time"
+    for left in range(7, 0, -1):
+        waits = [stones.features(match, seat).tolist() for seat in range(3)]
+        assert sorted(waits) == [[left, 0], [left, 1], [left, 2]]
+        assert waits[match.seat_to_move or 0] == [left, 0]
+        match.submit("[1]")
+    assert len(stones._arrays) == 5
 
     match = spiral_envs.GameMatch(board.spec, seed=0)
     for cell in range(7):
@@ -385,7 +400,7 @@ def test_what_is_remembered_stays_within_bounds(monkeypatch):
         assert board.features(match, 0)[2].sum() == 9 - cell
         match.submit(f"[{cell}]")
         assert len(board._legal) <= 4
-        assert 1 <= len(board._arrays) <= 2
+        assert len(board._arrays) == min(cell + 1, 2)
 
 
 def test_environments_of_a_game_share_what_is_computed_for_it():
