@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, Protocol, Self, SupportsIndex
 
 from spiral_envs.chance import uniform
 from spiral_envs.errors import IllegalMoveError, MalformedMoveError, MoveError, UnknownNameError
-from spiral_envs.extraction import Rule, extract
+from spiral_envs.extraction import MAX_MOVE_CHARS, Rule, extract
 from spiral_envs.game import CHANCE, TERMINAL, GameSpec, Player, new_tuple
 from spiral_envs.registry import find_game, packaged_name
 
@@ -362,10 +362,11 @@ class GameMatch:
         spec = self.spec
         if not 0 <= seat < len(spec.roles):
             raise ValueError(f"{spec.label} has seats 0 to {len(spec.roles) - 1}, not {seat!r}")
-        observation = spec.codec.observe(position.state, seat)
-        if self.outcome is not None and self.outcome.offender is not None:
-            # The game does not know. What was wrong quotes the reply, of which nobody is shown more than a move.
-            observation += f"\nThe game is over: {spec.roles[self.outcome.offender]} made an invalid move and forfeits."
+        if self.outcome is None or self.outcome.offender is None:
+            return position.view_of(spec, seat)
+        # The game does not know. What was wrong quotes the reply, of which nobody is shown more than a move.
+        end = f"The game is over: {spec.roles[self.outcome.offender]} made an invalid move and forfeits."
+        observation = f"{spec.codec.observe(position.state, seat)}\n{end}"
         return _view(spec, position.state, seat, observation, (), len(self._turns))
 
     def submit(self, response: str) -> None:
@@ -379,9 +380,9 @@ class GameMatch:
         position = self._position
         # A longer reply is no move's own text, and looking it up would mean to hash it. Other kinds of text than str
         # carry more than their characters.
-        if type(response) is str and len(response) <= position.legal.max_chars:
+        if type(response) is str and len(response) <= MAX_MOVE_CHARS:
             step = position.steps.get(response)
-            if step is None and response in position.legal.by_text:
+            if step is None and response in position.legal.known_texts:
                 step = self._positions.step(position, response)
             if step is not None:
                 self._go_on(*step)
@@ -408,16 +409,16 @@ class GameMatch:
         """Plays the move that stands somewhere in `response`, or charges the fault."""
         legal = self._position.legal
         stripped = response.strip()
-        if len(stripped) <= legal.max_chars and stripped in legal.by_text:
+        if len(stripped) <= MAX_MOVE_CHARS and stripped in legal.known_texts:
             self._play(response, stripped, Rule.OWN_TEXT)
             return
         rule, answer, reason = extract(response, self._is_move_syntax)
         if rule is _NONE:
             self._charge(response, rule, Fault.MALFORMED, reason)
             return
-        if answer not in legal.by_text:
+        if answer not in legal.known_texts:
             bracketed = f"[{answer}]"
-            if bracketed not in legal.by_text:
+            if bracketed not in legal.known_texts:
                 self._parse(response, rule, answer)
                 return
             answer = bracketed
@@ -505,20 +506,32 @@ class GameMatch:
             self.seat_to_move = position.player
 
 
-class _Moves(NamedTuple):
+class _Moves:
     """The legal moves of a position.
 
     Attributes:
         moves: The moves, kept so that the id of the tuple stays taken.
         texts: Their texts.
-        by_text: The moves by their texts.
-        max_chars: The length of the longest text.
+        known_texts: The texts again; in a dictionary with the moves once they were asked for twice, since to build it
+            takes as long as to look through dozens of texts.
     """
 
-    moves: tuple[Any, ...]
-    texts: tuple[str, ...]
-    by_text: dict[str, Any]
-    max_chars: int
+    __slots__ = ("known_texts", "moves", "texts")
+
+    def __init__(self, moves: tuple[Any, ...], texts: tuple[str, ...]) -> None:
+        """Keeps the moves as they are."""
+        self.moves = moves
+        self.texts = texts
+        self.known_texts: tuple[str, ...] | dict[str, Any] = texts
+
+    def index(self) -> None:
+        """Builds the dictionary."""
+        self.known_texts = dict(zip(self.texts, self.moves, strict=True))
+
+    def move(self, text: str) -> Any:
+        """Returns the move with this text, which is one of `texts`."""
+        known = self.known_texts
+        return known[text] if isinstance(known, dict) else self.moves[known.index(text)]
 
 
 class _Position:
@@ -535,18 +548,22 @@ class _Position:
         outcomes: Chance's moves with their probabilities.
         steps: By the text of a move, the turn of a player who says nothing else, and where it leads.
         drawn: Where the moves of chance lead.
+        others: What players who are not to move were shown, where the position is remembered.
         was_left: Whether a match has gone on from here.
+        is_known: Whether the position is remembered.
     """
 
     # Most positions are seen once: what they do not need is left to the class.
-    legal: _Moves = _Moves((), (), {}, 0)
+    legal: _Moves = _Moves((), ())
     observation: str = ""
     view: View | None = None
     outcome: Outcome | None = None
     outcomes: tuple[tuple[Any, float], ...] = ()
     steps: dict[str, tuple[Turn, _Position]] = {}  # noqa: RUF012 - replaced, never written to
     drawn: dict[Any, _Position] = {}  # noqa: RUF012 - likewise
+    others: dict[Player, View] = {}  # noqa: RUF012 - likewise
     was_left: bool = False
+    is_known: bool = False
 
     def __init__(self, positions: _Positions, state: Any, turn: int) -> None:
         """Looks at `state` once."""
@@ -566,11 +583,20 @@ class _Position:
         self.view = view = _view(spec, self.state, self.player, self.observation, self.legal.texts, self.turn)
         return view
 
+    def view_of(self, spec: GameSpec, seat: Player) -> View:
+        """Returns what a player who is not to move is shown."""
+        view = self.others.get(seat)
+        if view is None:
+            view = _view(spec, self.state, seat, spec.codec.observe(self.state, seat), (), self.turn)
+            if self.is_known:
+                self.others = {**self.others, seat: view}
+        return view
+
 
 class _Positions:
     """The positions of a game that matches come by often, and the texts of its moves.
 
-    Every position is remembered until half of `_MAX_SIZE` is taken. From then on only those that follow one which
+    Every position is remembered until a quarter of `_MAX_SIZE` is taken. From then on only those that follow one which
     another match has left before: each match adds about one, near the start of a large game, in the end all of a small
     one. When all of it is taken, all are forgotten, and matches in progress keep their own.
 
@@ -616,7 +642,7 @@ class _Positions:
     def step(self, position: _Position, text: str) -> tuple[Turn, _Position]:
         """Returns the turn of a player who says nothing but the text of this listed move, and where it leads."""
         turn = new_tuple(Turn, (position.player, position.observation, text, text, _OWN_TEXT, None, "", True))
-        state = self.next_state(position.state, position.legal.by_text[text])
+        state = self.next_state(position.state, position.legal.move(text))
         if not position.was_left and not self.has_room:
             position.was_left = True
             return turn, _Position(self, state, position.turn + 1)
@@ -650,11 +676,12 @@ class _Positions:
         moves = self.legal_moves(state)
         found = self._moves.get(id(moves))
         if found is None:
-            texts = tuple(map(self.format_move, moves))
-            found = _Moves(moves, texts, dict(zip(texts, moves, strict=True)), max(map(len, texts), default=0))
+            found = _Moves(moves, tuple(map(self.format_move, moves)))
             if len(self._moves) >= _MAX_CACHED_TABLES:
                 self._moves.clear()
             self._moves[id(moves)] = found
+        elif found.known_texts is found.texts:
+            found.index()
         return found
 
     def _remembered(self, state: Any, turn: int) -> _Position:
@@ -666,9 +693,10 @@ class _Positions:
                 self._size = 0
                 self.root = self._start()
             position = self._known[key] = _Position(self, state, turn)
+            position.is_known = True
             # The text stands in the view once more.
             self._size += _POSITION_SIZE + 2 * len(position.observation)
-            self.has_room = self._size < _MAX_SIZE // 2
+            self.has_room = self._size < _MAX_SIZE // 4
         return position
 
     def _start(self) -> _Position:
