@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from spiral_envs.game import new_tuple
 from spiral_envs.match import Match, Outcome, Turn
 
 
-@dataclass(frozen=True, slots=True)
-class Episode:
+class Episode(NamedTuple):
     """A finished match.
 
     Attributes:
@@ -22,7 +21,8 @@ class Episode:
         outcome: How it ended.
     """
 
-    index: int
+    # Hides tuple.index, which nobody asks of a record.
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride]
     game: str
     seed: int
     roles: tuple[str, ...]
@@ -39,7 +39,7 @@ class Episode:
         """
         if match.outcome is None:
             raise ValueError(f"this match of {match.game} is not over")
-        return cls(index, match.game, match.seed, match.roles, agents, match.turns, match.outcome)
+        return new_tuple(cls, (index, match.game, match.seed, match.roles, agents, match.turns, match.outcome))
 
     def to_json(self) -> dict[str, Any]:
         """Returns the record as plain values for JSON; token ids and log-probabilities of replies are left out."""
