@@ -694,8 +694,8 @@ class _Positions:
                 self.root = self._start()
             position = self._known[key] = _Position(self, state, turn)
             position.is_known = True
-            # The text stands in the view once more.
-            self._size += _POSITION_SIZE + 2 * len(position.observation)
+            # The text stands in the view once more, and states may keep what was said so far for both seats.
+            self._size += _POSITION_SIZE + 4 * len(position.observation)
             self.has_room = self._size < _MAX_SIZE // 4
         return position
 

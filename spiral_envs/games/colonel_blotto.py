@@ -28,7 +28,7 @@ import math
 import re
 from functools import lru_cache
 from string import ascii_uppercase
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, Self, TypeAlias
 
 from spiral_envs.errors import IllegalMoveError, MalformedMoveError
 from spiral_envs.extraction import unbracketed
@@ -47,18 +47,34 @@ Allocation: TypeAlias = tuple[int, ...]
 """The units on every field, field A first."""
 
 
-class BlottoState(NamedTuple):
+class _Fields(NamedTuple):
+    finished: tuple[tuple[Allocation, Allocation], ...]
+    chosen: Allocation | None
+    lead: int
+    past: tuple[str, str]
+
+
+class BlottoState(_Fields):
     """A match in progress.
 
     Attributes:
         finished: The allocations of the finished rounds, seat 0's first.
         chosen: Seat 0's allocation in the round in progress, which seat 1 may not see; None before it.
         lead: The rounds that seat 0 has won less those that it has lost.
+        past: What each seat reads of `finished`: it grows by a line a round, and would take long to write anew.
     """
 
-    finished: tuple[tuple[Allocation, Allocation], ...] = ()
-    chosen: Allocation | None = None
-    lead: int = 0
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        finished: tuple[tuple[Allocation, Allocation], ...] = (),
+        chosen: Allocation | None = None,
+        lead: int = 0,
+        past: tuple[str, str] | None = None,
+    ) -> Self:
+        """Returns a state; `past` follows from `finished` and need not be given."""
+        return super().__new__(cls, finished, chosen, lead, _past(finished) if past is None else past)
 
 
 class ColonelBlotto:
@@ -73,7 +89,7 @@ class ColonelBlotto:
         self.rounds = rounds
         self.max_plies = 2 * rounds
         self.allocations = _allocations(fields, units)
-        self._known = frozenset(self.allocations)
+        self._shares = {allocation: tuple([number / units for number in allocation]) for allocation in self.allocations}
 
     def initial_state(self) -> BlottoState:
         """Returns the state before the first allocation."""
@@ -95,14 +111,16 @@ class ColonelBlotto:
 
     def next_state(self, state: BlottoState, move: Allocation) -> BlottoState:
         """Returns the state after an allocation; seat 1's ends the round."""
-        finished, chosen, lead = state
-        if len(finished) == self.rounds or move not in self._known:
+        finished, chosen, lead, past = state
+        if len(finished) == self.rounds or move not in self._shares:
             raise self.illegal(move)
         if chosen is None:
-            return new_tuple(BlottoState, (finished, move, lead))
-        mine, theirs = _fields_won(chosen, move)
-        won = (mine > theirs) - (mine < theirs)
-        return new_tuple(BlottoState, ((*finished, (chosen, move)), None, lead + won))
+            return new_tuple(BlottoState, (finished, move, lead, past))
+        mine, theirs = won = _fields_won(chosen, move)
+        if mine != theirs:
+            lead += 1 if mine > theirs else -1
+        past = _with_round(past, len(finished) + 1, (chosen, move), won)
+        return new_tuple(BlottoState, ((*finished, (chosen, move)), None, lead, past))
 
     def returns(self, state: BlottoState) -> tuple[float, ...]:
         """Returns +1 to the seat that has won more rounds and -1 to the other; zeros when equal or before the end."""
@@ -113,18 +131,20 @@ class ColonelBlotto:
 
     def features(self, state: BlottoState, seat: Player) -> tuple[float, ...]:
         """Returns, round by round, the share of the units on each field, own first; zeros until known."""
-        finished, chosen, _ = state
-        units = self.units
-        numbers = [number / units for pair in finished for at in (seat, 1 - seat) for number in pair[at]]
-        if chosen is not None and seat == 0:
-            numbers += [number / units for number in chosen]
+        shares = self._shares
+        numbers: list[float] = []
+        for pair in state.finished:
+            numbers += shares[pair[seat]]
+            numbers += shares[pair[1 - seat]]
+        if state.chosen is not None and seat == 0:
+            numbers += shares[state.chosen]
         numbers += [0.0] * (2 * self.fields * self.rounds - len(numbers))
         return tuple(numbers)
 
     def illegal(self, move: Allocation) -> IllegalMoveError:
         """Returns the error that says why `move` cannot be made."""
         where = f"illegal move {_text(move)} in colonel_blotto"
-        if move in self._known:
+        if move in self._shares:
             return IllegalMoveError(f"{where} after the last round: expected no move")
         return IllegalMoveError(
             f"{where}: it has {sum(move)} units on {len(move)} fields, expected {self.units} on {self.fields}"
@@ -138,6 +158,9 @@ class ColonelBlottoCodec:
         """Takes the rules, whose options the text mentions."""
         self._game = game
         self._rules = tuple(_rules(seat, game) for seat in range(2))
+        self._rounds = tuple(f"Round {number} of {game.rounds}." for number in range(1, game.rounds + 1))
+        self._turns = tuple(f"{line} It is your turn." for line in self._rounds)
+        self._waits = tuple(f"{line} You wait." for line in self._rounds)
 
     def rules(self, seat: Player) -> str:
         """Returns the rules for Player 0 or Player 1."""
@@ -145,15 +168,14 @@ class ColonelBlottoCodec:
 
     def observe(self, state: BlottoState, seat: Player) -> str:
         """Returns the finished rounds and how the round stands; the other's units only when the round is over."""
-        finished, chosen, lead = state
-        rounds = self._game.rounds
-        past = "".join([_line(index, pair[seat], pair[1 - seat]) for index, pair in enumerate(finished)])
-        if len(finished) == rounds:
-            return past + _result(lead if seat == 0 else -lead)
+        finished, chosen, lead, past = state
+        number = len(finished)
+        if number == self._game.rounds:
+            return past[seat] + _result(lead if seat == 0 else -lead)
         if seat == 0 and chosen is not None:
-            return f"{past}Round {len(finished) + 1} of {rounds}. You have chosen {_text(chosen)}. You wait."
+            return f"{past[0]}{self._rounds[number]} You have chosen {_text(chosen)}. You wait."
         is_mover = (chosen is None) == (seat == 0)
-        return f"{past}Round {len(finished) + 1} of {rounds}. {'It is your turn.' if is_mover else 'You wait.'}"
+        return past[seat] + (self._turns if is_mover else self._waits)[number]
 
     def format_move(self, move: Allocation) -> str:
         """Returns `[A4 B3 C3]` for 4, 3 and 3 units."""
@@ -182,9 +204,18 @@ class ColonelBlottoCodec:
         return allocation
 
 
-_START: Final = BlottoState()
+_START: Final = BlottoState(past=("", ""))
 
 _NOTHING: Final[tuple[Allocation, ...]] = ()
+
+_RESULTS: Final = tuple(
+    tuple(
+        f"{'You won' if mine > theirs else 'You lost' if mine < theirs else 'Nobody won'}, {mine} to {theirs} fields.\n"
+        for theirs in range(MAX_FIELDS + 1)
+    )
+    for mine in range(MAX_FIELDS + 1)
+)
+"""How a round ended, by the fields that the reader has won and by those that the other has won."""
 
 # The letter that starts a field leaves no choice of where it starts, so that matching takes linear time.
 _ALLOCATION: Final = re.compile("(?:[A-Za-z] ?[0-9]{1,4} ?)+")
@@ -209,8 +240,13 @@ def _max_units(fields: int) -> int:
 
 
 def _fields_won(mine: Allocation, theirs: Allocation) -> tuple[int, int]:
-    pairs = tuple(zip(mine, theirs, strict=True))
-    return sum([own > other for own, other in pairs]), sum([own < other for own, other in pairs])
+    won = lost = 0
+    for own, other in zip(mine, theirs, strict=True):
+        if own > other:
+            won += 1
+        elif own < other:
+            lost += 1
+    return won, lost
 
 
 @lru_cache(maxsize=8192)
@@ -218,11 +254,23 @@ def _text(allocation: Allocation) -> str:
     return f"[{' '.join(f'{name}{units}' for name, units in zip(ascii_uppercase, allocation, strict=False))}]"
 
 
-@lru_cache(maxsize=8192)
-def _line(index: int, mine: Allocation, theirs: Allocation) -> str:
-    own, other = _fields_won(mine, theirs)
-    result = "You won" if own > other else "You lost" if own < other else "Nobody won"
-    return f"Round {index + 1}: you {_text(mine)}, the other {_text(theirs)}. {result}, {own} to {other} fields.\n"
+def _past(finished: tuple[tuple[Allocation, Allocation], ...]) -> tuple[str, str]:
+    past = ("", "")
+    for number, pair in enumerate(finished, 1):
+        past = _with_round(past, number, pair, _fields_won(*pair))
+    return past
+
+
+def _with_round(
+    past: tuple[str, str], number: int, pair: tuple[Allocation, Allocation], won: tuple[int, int]
+) -> tuple[str, str]:
+    """Returns `past` with the line of one more round, in which the seats have won so many fields."""
+    first, second = _text(pair[0]), _text(pair[1])
+    mine, theirs = won
+    return (
+        f"{past[0]}Round {number}: you {first}, the other {second}. {_RESULTS[mine][theirs]}",
+        f"{past[1]}Round {number}: you {second}, the other {first}. {_RESULTS[theirs][mine]}",
+    )
 
 
 def _result(lead: int) -> str:

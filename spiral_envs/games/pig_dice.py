@@ -92,10 +92,11 @@ class PigDice:
 
     def legal_moves(self, state: PigState) -> tuple[PigMove, ...]:
         """Returns roll and hold, or hold alone where it wins."""
-        player = self.to_move(state)
-        if player < 0:
+        (first, second), total, turn, is_rolling = state
+        target = self.target
+        if is_rolling or turn == self.max_turns or first >= target or second >= target:
             return _NOTHING
-        return _HOLD_ONLY if state.banked[player] + state.total >= self.target else _BOTH
+        return _HOLD_ONLY if (second if turn % 2 else first) + total >= target else _BOTH
 
     def chance_outcomes(self, state: PigState) -> tuple[tuple[PigMove, float], ...]:
         """Returns the faces of the die, equally likely, after a roll."""
@@ -107,8 +108,9 @@ class PigDice:
         if is_rolling and not isinstance(move, Choice) and 1 <= move <= FACES:
             following = (banked, 0, turn + 1, False) if move == 1 else (banked, total + move, turn, False)
             return new_tuple(PigState, following)
-        if move not in self.legal_moves(state):
-            raise _illegal(move, self.legal_moves(state))
+        legal = self.legal_moves(state)
+        if move not in legal:
+            raise _illegal(move, legal)
         if move == _ROLL:
             return new_tuple(PigState, (banked, total, turn, True))
         first, second = banked
@@ -142,6 +144,15 @@ class PigDiceCodec:
         """Takes the rules, whose options the text mentions."""
         self._game = game
         self._rules = tuple(_rules(seat, target=game.target, max_turns=game.max_turns) for seat in range(2))
+        # The pieces of the text, by the numbers in them. The last roll may lead beyond the target.
+        points = range(game.target + FACES)
+        turns = range(1, game.max_turns + 1)
+        self._mine = tuple(f"Banked: you {number}, the other " for number in points)
+        self._theirs = tuple(f"{number}; the target is {game.target}.\n" for number in points)
+        self._own_turns = tuple(f"Turn {turn} of {game.max_turns}: your turn total is " for turn in turns)
+        self._other_turns = tuple(f"Turn {turn} of {game.max_turns}: the other's turn total is " for turn in turns)
+        self._own_totals = tuple(f"{number}. It is your turn." for number in points)
+        self._other_totals = tuple(f"{number}. You wait." for number in points)
 
     def rules(self, seat: Player) -> str:
         """Returns the rules for Player 0 or Player 1."""
@@ -149,14 +160,16 @@ class PigDiceCodec:
 
     def observe(self, state: PigState, seat: Player) -> str:
         """Returns the points of both, and how the turn stands."""
-        banked, total, turn, _ = state
-        game = self._game
-        points = f"Banked: you {banked[seat]}, the other {banked[1 - seat]}; the target is {game.target}.\n"
-        if game.to_move(state) == TERMINAL:
-            return f"{points}The game is over after turn {turn}. {_result(banked[seat], banked[1 - seat])}"
+        (mine, theirs), total, turn, _ = state
+        target = self._game.target
+        if seat:
+            mine, theirs = theirs, mine
+        points = self._mine[mine] + self._theirs[theirs]
+        if mine >= target or theirs >= target or turn == self._game.max_turns:
+            return f"{points}The game is over after turn {turn}. {_result(mine, theirs)}"
         if turn % 2 == seat:
-            return f"{points}Turn {turn + 1} of {game.max_turns}: your turn total is {total}. It is your turn."
-        return f"{points}Turn {turn + 1} of {game.max_turns}: the other's turn total is {total}. You wait."
+            return points + self._own_turns[turn] + self._own_totals[total]
+        return points + self._other_turns[turn] + self._other_totals[total]
 
     def format_move(self, move: PigMove) -> str:
         """Returns `[roll]` or `[hold]`."""

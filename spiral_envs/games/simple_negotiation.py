@@ -29,8 +29,7 @@ import re
 from collections.abc import Iterable
 from enum import IntEnum
 from functools import lru_cache
-from itertools import count
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, Self, TypeAlias
 
 from spiral_envs.errors import IllegalMoveError, MalformedMoveError, UnknownNameError
 from spiral_envs.extraction import unbracketed
@@ -99,7 +98,14 @@ Holdings: TypeAlias = tuple[int, ...]
 """Units of each resource, Wood and Gold first."""
 
 
-class NegotiationState(NamedTuple):
+class _Fields(NamedTuple):
+    holdings: tuple[Holdings, Holdings]
+    values: tuple[int, ...]
+    log: tuple[Trade, ...]
+    past: tuple[str, str]
+
+
+class NegotiationState(_Fields):
     """A match in progress.
 
     Attributes:
@@ -107,11 +113,20 @@ class NegotiationState(NamedTuple):
         values: Private values of a unit: seat 0's of every resource in order (Wood, Gold), then seat 1's; shorter
             while chance is drawing them.
         log: The moves so far; the seats alternate, seat 0 first.
+        past: What each seat reads of `log`: it grows by a line a turn, and would take long to write anew.
     """
 
-    holdings: tuple[Holdings, Holdings]
-    values: tuple[int, ...]
-    log: tuple[Trade, ...] = ()
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        holdings: tuple[Holdings, Holdings],
+        values: tuple[int, ...],
+        log: tuple[Trade, ...] = (),
+        past: tuple[str, str] | None = None,
+    ) -> Self:
+        """Returns a state; `past` follows from `log` and need not be given."""
+        return super().__new__(cls, holdings, values, log, _past(log) if past is None else past)
 
 
 class SimpleNegotiation:
@@ -142,13 +157,14 @@ class SimpleNegotiation:
 
         With more than two resources these are samples of the offers.
         """
-        player = self.to_move(state)
-        if player < 0:
+        holdings, values, log, _ = state
+        plies = len(log)
+        if plies == self.max_plies or len(values) < self._num_values:
             return ()
-        holdings, _, log = state
-        offer = _standing_offer(log)
-        can_accept = offer is not None and _can_accept(holdings, offer, player)
-        return _moves(holdings[player], offer is not None, can_accept)
+        player = plies % 2
+        if plies == 0 or log[-1].act is not _OFFER:
+            return _moves(holdings[player], False, False)
+        return _moves(holdings[player], True, _can_accept(holdings, log[-1], player))
 
     def chance_outcomes(self, state: NegotiationState) -> tuple[tuple[NegotiationMove, float], ...]:
         """Returns the possible private values, equally likely."""
@@ -156,20 +172,21 @@ class SimpleNegotiation:
 
     def next_state(self, state: NegotiationState, move: NegotiationMove) -> NegotiationState:
         """Returns the state after a value is drawn, or after an offer, an acceptance or a denial."""
-        player = self.to_move(state)
         if isinstance(move, DrawnValue):
-            if player != CHANCE or move.value not in DRAWN_VALUES:
+            if self.to_move(state) != CHANCE or move.value not in DRAWN_VALUES:
                 raise IllegalMoveError(f"illegal draw {move.value} in simple_negotiation: no value is drawn here")
             return NegotiationState(state.holdings, (*state.values, move.value))
-        if player < 0:
+        holdings, values, log, past = state
+        plies = len(log)
+        if plies == self.max_plies or len(values) < self._num_values:
             raise IllegalMoveError(f"illegal move {_format(move)} in simple_negotiation: no player is to move")
+        player = plies % 2
         _check(state, move, player)
-        holdings, values, log = state
-        if move.act is Act.ACCEPT:
+        if move.act is _ACCEPT:
             offer = _standing_offer(log)
             assert offer is not None, "checked above"
             holdings = _carry_out(holdings, offer, proposer=1 - player)
-        return new_tuple(NegotiationState, (holdings, values, (*log, move)))
+        return new_tuple(NegotiationState, (holdings, values, (*log, move), _with_turn(past, plies, move)))
 
     def returns(self, state: NegotiationState) -> tuple[float, ...]:
         """Returns +1 to the larger gain and -1 to the smaller; zeros before the end or when equal."""
@@ -188,7 +205,7 @@ class NegotiationCodec:
         self._num_resources = resources
         self._offer_syntax = _offer_syntax(resources)
         self._status = tuple(
-            tuple(_status(seat, plies, turns=turns) for plies in range(turns + 1)) for seat in range(2)
+            tuple(f"\n{_status(seat, plies, turns=turns)}" for plies in range(turns + 1)) for seat in range(2)
         )
         self._rules = tuple(_rules(seat, turns=turns, resources=resources) for seat in range(2))
 
@@ -198,9 +215,8 @@ class NegotiationCodec:
 
     def observe(self, state: NegotiationState, seat: Player) -> str:
         """Returns the seat's own values, all holdings and the public history."""
-        holdings, values, log = state
-        holdings_line = _holdings_line(holdings, values, seat)
-        return "\n".join((holdings_line, *map(_log_line, count(), log, _OWN_TURNS[seat]), self._status[seat][len(log)]))
+        holdings, values, log, past = state
+        return f"{_holdings_line(holdings, values, seat)}{past[seat]}{self._status[seat][len(log)]}"
 
     def format_move(self, move: NegotiationMove) -> str:
         """Returns the move as a player writes it, with its remark."""
@@ -244,13 +260,11 @@ def gain(state: NegotiationState, seat: Player) -> int:
 
 # Looking a member up in its enumeration takes longer than most tests of it.
 _OFFER: Final = Act.OFFER
+_ACCEPT: Final = Act.ACCEPT
 
 _DRAWS: Final[tuple[tuple[NegotiationMove, float], ...]] = tuple(
     (DrawnValue(value), 1 / len(DRAWN_VALUES)) for value in DRAWN_VALUES
 )
-
-_OWN_TURNS: Final = ((True, False) * (MAX_TURNS // 2), (False, True) * (MAX_TURNS // 2))
-"""By seat, which turns are its own."""
 
 _SAMPLE_AMOUNTS: Final = range(1, 6)
 """Units given and asked for in the offers that are listed with more than two resources."""
@@ -302,7 +316,8 @@ def _standing_offer(log: tuple[Trade, ...]) -> Trade | None:
 
 def _asked(offer: Trade) -> int:
     """Returns the number of the resource that `offer` asks for."""
-    return 1 - offer.gives if offer.gets is None else offer.gets
+    gets = offer.gets
+    return gets if gets is not None else 0 if offer.gives else 1
 
 
 def _can_accept(holdings: tuple[Holdings, Holdings], offer: Trade, player: Player) -> bool:
@@ -325,7 +340,7 @@ def _check(state: NegotiationState, move: Trade, player: Player) -> None:
             return
     elif (offer := _standing_offer(state.log)) is None:
         why = "no offer stands"
-    elif move.act is Act.ACCEPT and not _can_accept(state.holdings, offer, player):
+    elif move.act is _ACCEPT and not _can_accept(state.holdings, offer, player):
         asked = _asked(offer)
         why = f"Player {player} has only {own[asked]} {NAMES[asked]}"
     else:
@@ -355,7 +370,7 @@ def _carry_out(holdings: tuple[Holdings, Holdings], offer: Trade, *, proposer: P
 
 @lru_cache(maxsize=4096)
 def _format(move: Trade) -> str:
-    if move.act is Act.OFFER:
+    if move.act is _OFFER:
         act = f"Offer: {move.give} {NAMES[move.gives]} -> {move.get} {NAMES[_asked(move)]}"
     else:
         act = move.act.name.capitalize()
@@ -393,10 +408,25 @@ def _units(holdings: Holdings) -> tuple[str, ...]:
     return tuple(f"{units} {name}" for units, name in zip(holdings, NAMES, strict=False))
 
 
-@lru_cache(maxsize=65536)
-def _log_line(ply: int, move: Trade, is_own: bool) -> str:
+def _past(log: tuple[Trade, ...]) -> tuple[str, str]:
+    past = ("", "")
+    for ply, move in enumerate(log):
+        past = _with_turn(past, ply, move)
+    return past
+
+
+def _with_turn(past: tuple[str, str], ply: int, move: Trade) -> tuple[str, str]:
+    """Returns `past` with the line of one more turn."""
+    own, other = _log_lines(ply, move)
+    return (past[0] + other, past[1] + own) if ply % 2 else (past[0] + own, past[1] + other)
+
+
+@lru_cache(maxsize=32768)
+def _log_lines(ply: int, move: Trade) -> tuple[str, str]:
+    """Returns what the player who has moved reads of its turn, and what the other reads."""
     said = f', saying "{move.remark}"' if move.remark else ""
-    return f"Turn {ply + 1}: {'you' if is_own else 'the other'} {_format(move._replace(remark=''))}{said}"
+    what = f"{_format(move._replace(remark=''))}{said}"
+    return f"\nTurn {ply + 1}: you {what}", f"\nTurn {ply + 1}: the other {what}"
 
 
 def _status(seat: Player, plies: int, *, turns: int) -> str:

@@ -33,9 +33,10 @@ Version history:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 from functools import lru_cache
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, Self, TypeAlias
 
 from spiral_envs.errors import IllegalMoveError, MalformedMoveError
 from spiral_envs.extraction import unbracketed
@@ -88,7 +89,18 @@ Body: TypeAlias = tuple[int, ...]
 """The cells of a snake, its head first; cells are numbered row by row from the top left."""
 
 
-class SnakeState(NamedTuple):
+class _Fields(NamedTuple):
+    bodies: tuple[Body, Body]
+    apples: tuple[int, ...]
+    moves: tuple[tuple[Direction, Direction], ...]
+    falls: tuple[tuple[int, int], ...]
+    chosen: Direction | None
+    scores: tuple[int, int]
+    fates: tuple[Fate, Fate]
+    past: tuple[str, str]
+
+
+class SnakeState(_Fields):
     """A game in progress.
 
     Attributes:
@@ -99,15 +111,27 @@ class SnakeState(NamedTuple):
         chosen: Seat 0's direction in the round in progress, which seat 1 may not see; None before it.
         scores: The apples that each seat has eaten.
         fates: What has become of each seat's snake.
+        past: The words of `moves`, each after a space, seat 0's first: they grow by one a round, and would take long to
+            write anew.
     """
 
-    bodies: tuple[Body, Body]
-    apples: tuple[int, ...] = ()
-    moves: tuple[tuple[Direction, Direction], ...] = ()
-    falls: tuple[tuple[int, int], ...] = ()
-    chosen: Direction | None = None
-    scores: tuple[int, int] = (0, 0)
-    fates: tuple[Fate, Fate] = (Fate.ALIVE, Fate.ALIVE)
+    __slots__ = ()
+
+    def __new__(  # noqa: PLR0917 - a pickle gives all fields by their places
+        cls,
+        bodies: tuple[Body, Body],
+        apples: tuple[int, ...] = (),
+        moves: tuple[tuple[Direction, Direction], ...] = (),
+        falls: tuple[tuple[int, int], ...] = (),
+        chosen: Direction | None = None,
+        scores: tuple[int, int] = (0, 0),
+        fates: tuple[Fate, Fate] = (Fate.ALIVE, Fate.ALIVE),
+        past: tuple[str, str] | None = None,
+    ) -> Self:
+        """Returns a state; `past` follows from `moves` and need not be given."""
+        if past is None:
+            past = _words(first for first, _ in moves), _words(second for _, second in moves)
+        return super().__new__(cls, bodies, apples, moves, falls, chosen, scores, fates, past)
 
 
 class SnakeGame:
@@ -125,7 +149,9 @@ class SnakeGame:
         middle = height // 2 * width
         self._start = SnakeState(bodies=((middle + 1,), (middle + width - 2,)))
         self._steps = tuple(_steps(cell, width, height) for cell in range(width * height))
-        self._apples = tuple(map(Apple, range(width * height)))
+        num_cells = width * height
+        self._apples = tuple(map(Apple, range(num_cells)))
+        self._shares = tuple(1 - index / num_cells for index in range(num_cells))
 
     def initial_state(self) -> SnakeState:
         """Returns the state before the first apple."""
@@ -137,7 +163,7 @@ class SnakeGame:
             return TERMINAL
         if state.chosen is not None:
             return 1
-        return CHANCE if self._lacks_apple(state) else 0
+        return CHANCE if len(state.apples) < self.apples and self._lacks_apple(state) else 0
 
     def legal_moves(self, state: SnakeState) -> tuple[SnakeMove, ...]:
         """Returns all four directions where a player is to move."""
@@ -148,24 +174,29 @@ class SnakeGame:
         if self.to_move(state) != CHANCE:
             return ()
         taken = {*state.bodies[0], *state.bodies[1], *state.apples}
-        probability = 1 / (len(self._apples) - len(taken))
-        return tuple([(apple, probability) for apple in self._apples if apple.cell not in taken])
+        num_cells = len(self._apples)
+        outcomes = list(_equally_likely(num_cells, num_cells - len(taken)))
+        # From the last cell to the first, so that those before stay in their places.
+        for cell in sorted(taken, reverse=True):
+            del outcomes[cell]
+        return tuple(outcomes)
 
     def next_state(self, state: SnakeState, move: SnakeMove) -> SnakeState:
         """Returns the state after an apple falls or a player chooses; seat 1's choice moves both snakes."""
-        player = self.to_move(state)
         if isinstance(move, Apple):
-            if player != CHANCE or not self._is_free(state, move.cell):
+            if self.to_move(state) != CHANCE or not self._is_free(state, move.cell):
                 raise IllegalMoveError(
                     f"illegal apple on cell {move.cell} in snake: expected a free cell, between rounds"
                 )
             return _with_apple(state, move.cell)
-        if player < 0 or move not in _DIRECTIONS:
+        bodies, apples, moves, falls, chosen, scores, fates, past = state
+        if fates != _BOTH_ALIVE or len(moves) == self.rounds or move not in _DIRECTIONS:
             raise _illegal(move)
-        if player == 0:
-            bodies, apples, moves, falls, _, scores, fates = state
-            return new_tuple(SnakeState, (bodies, apples, moves, falls, move, scores, fates))
-        return self._after_round(state, move)
+        if chosen is not None:
+            return self._after_round(state, move)
+        if len(apples) < self.apples and self._lacks_apple(state):
+            raise _illegal(move)
+        return new_tuple(SnakeState, (bodies, apples, moves, falls, move, scores, fates, past))
 
     def returns(self, state: SnakeState) -> tuple[float, ...]:
         """Returns +1 to the winner and -1 to the loser, or zeros."""
@@ -181,14 +212,14 @@ class SnakeGame:
         A cell of a body is the greater, the sooner it follows the head; it is 1 at the head. The rounds left are their
         share of all, on every cell.
         """
-        num_cells = len(self._apples)
+        num_cells, shares = len(self._apples), self._shares
         numbers = [0.0] * (5 * num_cells)
         numbers += [1 - len(state.moves) / self.rounds] * num_cells
         for offset, body in ((0, state.bodies[seat]), (2 * num_cells, state.bodies[1 - seat])):
             if body:
                 numbers[offset + body[0]] = 1.0
             for index, cell in enumerate(body):
-                numbers[offset + num_cells + cell] = 1 - index / num_cells
+                numbers[offset + num_cells + cell] = shares[index]
         for cell in state.apples:
             numbers[4 * num_cells + cell] = 1.0
         return tuple(numbers)
@@ -198,27 +229,36 @@ class SnakeGame:
         return 0 <= cell < len(self._apples) and not (cell in bodies[0] or cell in bodies[1] or cell in state.apples)
 
     def _lacks_apple(self, state: SnakeState) -> bool:
-        """Returns whether an apple falls now, if nobody has chosen yet: only one does between two rounds."""
-        bodies, apples, moves, falls, *_ = state
-        if len(apples) >= self.apples or (falls and falls[-1][0] == len(moves)):
+        """Returns whether an apple falls now, if nobody has chosen and there are too few: one does between rounds."""
+        falls = state.falls
+        if falls and falls[-1][0] == len(state.moves):
             return False
-        return len(bodies[0]) + len(bodies[1]) + len(apples) < len(self._apples)
+        first, second = state.bodies
+        return len(first) + len(second) + len(state.apples) < len(self._apples)
 
     def _after_round(self, state: SnakeState, move: Direction) -> SnakeState:
         """Returns the state after seat 1 has chosen as well."""
-        bodies, apples, moves, falls, chosen, scores, _ = state
+        bodies, apples, moves, falls, chosen, scores, _, past = state
         assert chosen is not None, "seat 1 moves after seat 0"
-        heads = (self._steps[bodies[0][0]][chosen], self._steps[bodies[1][0]][move])
-        eats = (heads[0] in apples, heads[1] in apples)
-        kept = (bodies[0] if eats[0] else bodies[0][:-1], bodies[1] if eats[1] else bodies[1][:-1])
+        (first_body, second_body), steps = bodies, self._steps
+        heads = first, second = steps[first_body[0]][chosen], steps[second_body[0]][move]
+        eats = first in apples, second in apples
+        kept = (
+            first_body if eats[0] else first_body[:-1],
+            second_body if eats[1] else second_body[:-1],
+        )
         fates = _fates(bodies, heads, kept)
-        if fates[0] or fates[1]:
-            eats = (eats[0] and not fates[0], eats[1] and not fates[1])
+        if fates is _BOTH_ALIVE:
+            bodies = (first, *kept[0]), (second, *kept[1])
+        else:
+            eats = eats[0] and not fates[0], eats[1] and not fates[1]
+            bodies = () if fates[0] else (first, *kept[0]), () if fates[1] else (second, *kept[1])
         if eats[0] or eats[1]:
-            scores = (scores[0] + eats[0], scores[1] + eats[1])
+            scores = scores[0] + eats[0], scores[1] + eats[1]
             apples = tuple([cell for cell in apples if cell not in heads])
-        bodies = (() if fates[0] else (heads[0], *kept[0]), () if fates[1] else (heads[1], *kept[1]))
-        return new_tuple(SnakeState, (bodies, apples, (*moves, (chosen, move)), falls, None, scores, fates))
+        moves = (*moves, (chosen, move))
+        past = past[0] + _WORDS_AFTER[chosen], past[1] + _WORDS_AFTER[move]
+        return new_tuple(SnakeState, (bodies, apples, moves, falls, None, scores, fates, past))
 
 
 class SnakeCodec:
@@ -231,13 +271,20 @@ class SnakeCodec:
         digits = len(str(max(width, height) - 1))
         self._rules = tuple(_rules(seat, game) for seat in range(2))
         self._names = tuple(_name(cell, width) for cell in range(width * height))
+        self._openings = tuple(
+            f"Round {number} of {game.rounds}. Apples eaten: you " for number in range(game.rounds + 1)
+        )
+        # Every column, the labels of the rows included, is as wide as the longest label.
         columns = "".join(f" {column:>{digits}}" for column in range(width))
-        # A row is its label and then its cells; every mark has spaces before it that fill its column.
-        self._grid = [f"{' ' * digits}{columns}\n"]
-        for row in range(height):
-            self._grid += [f"{row:>{digits}}", *[f"{' ' * digits}."] * width, "\n"]
-        self._places = tuple(cell // width * (width + 2) + cell % width + 2 for cell in range(width * height))
-        self._marks = tuple(f"{' ' * digits}{mark}" for mark in "HhOoA")
+        head = f"{' ' * digits}{columns}\n"
+        free = f"{' ' * digits}." * width
+        rows = [f"{row:>{digits}}{free}\n" for row in range(height)]
+        self._grid = f"{head}{''.join(rows)}".encode()
+        self._places = tuple(
+            len(head) + row * len(rows[0]) + digits + (column + 1) * (digits + 1) - 1
+            for row in range(height)
+            for column in range(width)
+        )
 
     def rules(self, seat: Player) -> str:
         """Returns the rules for Player 0 or Player 1."""
@@ -245,14 +292,24 @@ class SnakeCodec:
 
     def observe(self, state: SnakeState, seat: Player) -> str:
         """Returns the grid and the past; the other's choice only when the round is over."""
-        game, moves, scores = self._game, state.moves, state.scores
-        is_over = game.to_move(state) == TERMINAL
-        number = len(moves) if is_over else len(moves) + 1
-        eaten = f"Apples eaten: you {scores[seat]}, the other {scores[1 - seat]}."
+        bodies, apples, moves, falls, chosen, scores, fates, past = state
+        other = 1 - seat
+        number = len(moves)
+        if fates != _BOTH_ALIVE or number == self._game.rounds:
+            ending = _ending(state, seat)
+        else:
+            number += 1
+            ending = _turn(chosen, seat)
+        mine, theirs, names = bodies[seat], bodies[other], self._names
+        # The text must tell the whole past of its reader.
+        fallen = ", ".join([names[cell] + _BEFORE[finished] for finished, cell in falls]) or "none"
+        chose = f"Moves so far: you{past[seat]}; the other{past[other]}.\n" if moves else ""
         return (
-            f"Round {number} of {game.rounds}. {eaten}\n"
-            f"{self._drawing(state, seat)}{self._past(state, seat)}"
-            f"{_ending(state, seat) if is_over else _turn(state, seat)}"
+            f"{self._openings[number]}{scores[seat]}, the other {scores[other]}.\n"
+            f"{self._drawing(mine, theirs, apples)}"
+            f"Snakes from head to tail: you {self._cells(mine)}, the other {self._cells(theirs)}.\n"
+            f"Apples fell: {fallen}.\n"
+            f"{chose}{ending}"
         )
 
     def format_move(self, move: SnakeMove) -> str:
@@ -269,34 +326,27 @@ class SnakeCodec:
             raise _illegal(move)
         return move
 
-    def _drawing(self, state: SnakeState, seat: Player) -> str:
+    def _drawing(self, mine: Body, theirs: Body, apples: tuple[int, ...]) -> str:
         """Returns the lines of the grid."""
-        grid, places = self._grid.copy(), self._places
-        my_head, my_body, other_head, other_body, apple = self._marks
-        for body, head_mark, mark in (
-            (state.bodies[seat], my_head, my_body),
-            (state.bodies[1 - seat], other_head, other_body),
-        ):
-            for cell in body:
-                grid[places[cell]] = mark
-            if body:
-                grid[places[body[0]]] = head_mark
-        for cell in state.apples:
-            grid[places[cell]] = apple
-        return "".join(grid)
+        grid, places = bytearray(self._grid), self._places
+        for cell in mine:
+            grid[places[cell]] = _MY_BODY
+        for cell in theirs:
+            grid[places[cell]] = _OTHER_BODY
+        if mine:
+            grid[places[mine[0]]] = _MY_HEAD
+        if theirs:
+            grid[places[theirs[0]]] = _OTHER_HEAD
+        for cell in apples:
+            grid[places[cell]] = _APPLE
+        return grid.decode()
 
-    def _past(self, state: SnakeState, seat: Player) -> str:
-        """Returns where the snakes lie, and all that has happened: the text must tell the whole past of its reader."""
-        names, moves, bodies = self._names, state.moves, state.bodies
-        mine = "".join([names[cell] for cell in bodies[seat]]) or "gone"
-        theirs = "".join([names[cell] for cell in bodies[1 - seat]]) or "gone"
-        fallen = _fallen(state.falls, self._game.width)
-        lines = f"Snakes from head to tail: you {mine}, the other {theirs}.\nApples fell: {fallen}.\n"
-        if not moves:
-            return lines
-        chosen = " ".join([_NAMES[pair[seat]] for pair in moves])
-        others = " ".join([_NAMES[pair[1 - seat]] for pair in moves])
-        return f"{lines}Moves so far: you {chosen}; the other {others}.\n"
+    def _cells(self, body: Body) -> str:
+        """Returns where a snake lies."""
+        names = self._names
+        if len(body) == 1:
+            return names[body[0]]
+        return "".join([names[cell] for cell in body]) or "gone"
 
 
 # Looking a member up in its enumeration takes as long as moving a snake.
@@ -305,12 +355,17 @@ _WALL: Final = Fate.WALL
 _BODY: Final = Fate.BODY
 
 _BOTH_ALIVE: Final = (_ALIVE, _ALIVE)
+_BOTH_MET: Final = (Fate.HEADS, Fate.HEADS)
+
+_MY_HEAD, _MY_BODY, _OTHER_HEAD, _OTHER_BODY, _APPLE = b"HhOoA"
 
 _DIRECTIONS: Final[tuple[SnakeMove, ...]] = tuple(Direction)
 _NOTHING: Final[tuple[SnakeMove, ...]] = ()
 
 _NAMES: Final = tuple(direction.name.lower() for direction in Direction)
 """By direction, which is its place."""
+
+_WORDS_AFTER: Final = tuple(f" {name}" for name in _NAMES)
 
 _TEXTS: Final = {direction: f"[{_NAMES[direction]}]" for direction in Direction}
 
@@ -328,6 +383,9 @@ _ENDS: Final = {
 _OUTSIDE: Final = -1
 """What is beyond the edge of the grid."""
 
+_BEFORE: Final = tuple(f" before round {finished + 1}" for finished in range(MAX_ROUNDS))
+"""By the number of finished rounds."""
+
 
 def _steps(cell: int, width: int, height: int) -> tuple[int, int, int, int]:
     """Returns the cells to which the directions lead from `cell`."""
@@ -341,15 +399,19 @@ def _steps(cell: int, width: int, height: int) -> tuple[int, int, int, int]:
 
 
 def _with_apple(state: SnakeState, cell: int) -> SnakeState:
-    bodies, apples, moves, falls, chosen, scores, fates = state
+    bodies, apples, moves, falls, chosen, scores, fates, past = state
     falls = (*falls, (len(moves), cell))
-    return new_tuple(SnakeState, (bodies, (*apples, cell), moves, falls, chosen, scores, fates))
+    return new_tuple(SnakeState, (bodies, (*apples, cell), moves, falls, chosen, scores, fates, past))
 
 
-@lru_cache(maxsize=4096)
-def _fallen(falls: tuple[tuple[int, int], ...], width: int) -> str:
-    """Returns where and when apples fell, which stays the same for some rounds."""
-    return ", ".join([f"{_name(cell, width)} before round {finished + 1}" for finished, cell in falls]) or "none"
+@lru_cache(maxsize=256)
+def _equally_likely(num_cells: int, num_free: int) -> tuple[tuple[SnakeMove, float], ...]:
+    """Returns an apple on every cell, taken ones included, each with the probability of a free one."""
+    return tuple((Apple(cell), 1 / num_free) for cell in range(num_cells))
+
+
+def _words(directions: Iterable[Direction]) -> str:
+    return "".join(_WORDS_AFTER[direction] for direction in directions)
 
 
 def _name(cell: int, width: int) -> str:
@@ -365,12 +427,12 @@ def _fates(bodies: tuple[Body, Body], heads: tuple[int, int], kept: tuple[Body, 
         kept: The cells of the old bodies that are not left in this round.
     """
     first, second = heads
-    have_met = first == second != _OUTSIDE or (first == bodies[1][0] and second == bodies[0][0])
-    if have_met:
-        return (Fate.HEADS, Fate.HEADS)
+    if first == second != _OUTSIDE or (first == bodies[1][0] and second == bodies[0][0]):
+        return _BOTH_MET
     # Who has hit the wall is in nobody's way; who runs into a body still is in the way of the other.
     in_the_way = (() if first == _OUTSIDE else kept[0]) + (() if second == _OUTSIDE else kept[1])
-    return (_fate(first, in_the_way), _fate(second, in_the_way))
+    first_fate, second_fate = _fate(first, in_the_way), _fate(second, in_the_way)
+    return (first_fate, second_fate) if first_fate or second_fate else _BOTH_ALIVE
 
 
 def _fate(head: int, in_the_way: Body) -> Fate:
@@ -385,10 +447,10 @@ def _illegal(move: SnakeMove) -> IllegalMoveError:
     return IllegalMoveError(f"illegal move {_TEXTS[move]} in snake with no player to move: expected no move")
 
 
-def _turn(state: SnakeState, seat: Player) -> str:
-    if state.chosen is None:
+def _turn(chosen: Direction | None, seat: Player) -> str:
+    if chosen is None:
         return "It is your turn." if seat == 0 else "You wait."
-    return f"You have chosen {_TEXTS[state.chosen]}. You wait." if seat == 0 else "It is your turn."
+    return f"You have chosen {_TEXTS[chosen]}. You wait." if seat == 0 else "It is your turn."
 
 
 def _ending(state: SnakeState, seat: Player) -> str:

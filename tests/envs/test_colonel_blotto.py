@@ -1,6 +1,7 @@
 """Colonel Blotto by hand and against OpenSpiel."""
 
 import itertools
+import pickle
 
 import pyspiel
 import pytest
@@ -295,3 +296,19 @@ def test_states_are_values():
     state = after(THREE_ROUNDS, (5, 5, 0), (4, 4, 2), (4, 3, 3))
     assert state == BlottoState((((5, 5, 0), (4, 4, 2)),), (4, 3, 3), 1)
     assert hash(state) == hash(after(THREE_ROUNDS, (5, 5, 0), (4, 4, 2), (4, 3, 3)))
+
+
+def test_a_state_made_by_hand_tells_its_rounds():
+    state = BlottoState((((5, 5, 0), (4, 4, 2)), ((4, 3, 3), (4, 3, 3))), None, 1)
+    assert state == after(THREE_ROUNDS, (5, 5, 0), (4, 4, 2), (4, 3, 3), (4, 3, 3))
+    assert THREE_ROUNDS.codec.observe(state, 1) == (
+        "Round 1: you [A4 B4 C2], the other [A5 B5 C0]. You lost, 1 to 2 fields.\n"
+        "Round 2: you [A4 B3 C3], the other [A4 B3 C3]. Nobody won, 0 to 0 fields.\n"
+        "Round 3 of 3. You wait."
+    )
+
+
+def test_a_pickled_state_is_the_same_state():
+    state = after(THREE_ROUNDS, (5, 5, 0), (4, 4, 2), (4, 3, 3))
+    copied = pickle.loads(pickle.dumps(state))
+    assert (type(copied), copied, hash(copied)) == (BlottoState, state, hash(state))

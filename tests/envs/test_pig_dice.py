@@ -306,3 +306,13 @@ def test_no_law_is_broken_with_other_options(options):
 
 def test_states_are_values():
     assert hash(after(SPEC, ROLL, 4, HOLD)) == hash(after(SPEC, ROLL, 4, HOLD))
+
+
+def test_the_last_roll_may_lead_beyond_the_target():
+    state = after(SHORT, ROLL, 5, ROLL, 4, ROLL, 6)
+    assert SHORT.codec.observe(state, 0) == (
+        "Banked: you 0, the other 0; the target is 10.\nTurn 1 of 4: your turn total is 15. It is your turn."
+    )
+    assert SHORT.codec.observe(after(SHORT, ROLL, 5, ROLL, 4, ROLL, 6, HOLD), 1) == (
+        "Banked: you 0, the other 15; the target is 10.\nThe game is over after turn 1. You have lost."
+    )

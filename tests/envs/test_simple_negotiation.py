@@ -1,5 +1,7 @@
 """Simple negotiation by hand."""
 
+import pickle
+
 import pytest
 
 from spiral_envs import (
@@ -12,7 +14,7 @@ from spiral_envs import (
     find_game,
     make_match,
 )
-from spiral_envs.games.simple_negotiation import Act, DrawnValue, Resource, Trade, gain
+from spiral_envs.games.simple_negotiation import Act, DrawnValue, NegotiationState, Resource, Trade, gain
 
 SPEC = find_game("simple_negotiation_v0")
 GAME, CODEC = SPEC.game, SPEC.codec
@@ -406,3 +408,20 @@ def test_a_remark_in_a_larger_game_holds_no_control_token(move):
 
 def test_the_game_is_a_talk_game():
     assert SPEC.talk
+
+
+def test_a_state_made_by_hand_tells_its_turns():
+    moves = (offer(3, WOOD, 2)._replace(remark="please"), DENY)
+    state = NegotiationState(((10, 10), (10, 10)), (5, 15, 15, 5), moves)
+    assert state == after(*moves)
+    assert SPEC.codec.observe(state, 1).splitlines()[-3:] == [
+        'Turn 1: the other [Offer: 3 Wood -> 2 Gold], saying "please"',
+        "Turn 2: you [Deny]",
+        "Turn 3 of 10. You wait.",
+    ]
+
+
+def test_a_pickled_state_is_the_same_state():
+    state = after(offer(3, WOOD, 2), ACCEPT)
+    copied = pickle.loads(pickle.dumps(state))
+    assert (type(copied), copied, hash(copied)) == (NegotiationState, state, hash(state))

@@ -1,5 +1,6 @@
 """Snake by hand and against OpenSpiel."""
 
+import pickle
 import random
 
 import pyspiel
@@ -574,3 +575,17 @@ def test_states_are_values():
     state = play(position([(3, 1)], [(3, 5)]), (UP, DOWN))
     assert state == play(position([(3, 1)], [(3, 5)]), (UP, DOWN))
     assert hash(state) == hash(play(position([(3, 1)], [(3, 5)]), (UP, DOWN)))
+
+
+def test_a_state_made_by_hand_tells_its_moves():
+    played = play(position([(3, 1)], [(3, 5)]), (UP, LEFT), (RIGHT, LEFT))
+    by_hand = SnakeState(played.bodies, played.apples, ((UP, LEFT), (RIGHT, LEFT)), played.falls)
+    assert by_hand == played
+    assert "Moves so far: you up right; the other left left.\n" in CODEC.observe(by_hand, 0)
+    assert "Moves so far: you left left; the other up right.\n" in CODEC.observe(by_hand, 1)
+
+
+def test_a_pickled_state_is_the_same_state():
+    state = play(position([(3, 1)], [(3, 5)]), (UP, DOWN))
+    copied = pickle.loads(pickle.dumps(state))
+    assert (type(copied), copied, hash(copied)) == (SnakeState, state, hash(state))
