@@ -7,20 +7,27 @@ Rules: chance draws the target word, a common English noun, and only the Attacke
     What counts as saying the target word, letter case and accents aside, and with Cyrillic and Greek letters that look
     like Latin ones taken for these:
     - the word between other characters than letters (`a table.`, `table-top`, `table's`);
-    - its forms with -s, -es, -ed, -d and -ing by the rules of spelling (`berries`, `hugged`, `dancing`);
+    - its forms with -s; with -es after -s, -x, -z, -ch, -sh and -o (`boxes`); with -ed, or -d after -e; and with -ing.
+      After a consonant -y turns into -ie before -s and -d (`berries`, `candied`); -f and -ife turn into -ve before -s
+      (`scarves`, `knives`). Before -ing -ie turns into -y (`tying`), and any other -e goes (`dancing`) unless e, o or y
+      is before it (`canoeing`). Before -ed and -ing the last letter of a word whose only vowel is the last but one is
+      doubled (`hugged`), w, x and y aside; in a longer word -l after a vowel is doubled or not (`tunnelled`,
+      `tunneled`); and -c gets a k or not (`picnicked`). No other form counts;
     - both in a piece without spaces whose other characters are skipped (`ta-ble`, `t.a.b.l.e`, `ta7ble`); but an
       apostrophe ends a word, so that `she'll` is no `shell`;
     - the word in letters that stand alone one after the other (`t a b l e`, `t, a, b, l, e`).
     The word inside a longer word (`timetable`), or split into parts of several letters (`ta ble`), does not count.
 Players: Attacker (moves first) and Defender.
 Moves: `[Say: How was your day?]` says anything, in words of the player's own; `[Guess: apple]`, of the Defender only,
-    guesses, and any form above is right. Words are cleaned and shown as quotations. Only a guess guesses: a Defender
-    who says that it knows the word and names it has said it. `legal_moves` lists a few samples of both.
+    guesses, and any form above is right. Words are cleaned, cut after 200 characters and shown as quotations; a move of
+    more than 500 characters is malformed. Only a guess guesses: a Defender who says that it knows the word and names it
+    has said it. `legal_moves` lists a few samples of both.
 Options: `turns` (default 5), the number of turns of each player.
 Returns: +1 to the winner and -1 to the loser, 0 each in a draw.
 Length: at most twice `turns` plies.
 Source of the rules: SPAG (Cheng et al. 2024, arXiv 2404.10642), after Adversarial Taboo (Yao et al. 2019, arXiv
-    1911.01622). There the target word and its forms count inside longer words, too. The words are our own.
+    1911.01622). There the target word and its forms count inside longer words, too. The words are our own: each
+    is spelled in one way, in British and in American English, and has a regular plural.
 
 Version history:
     v0: first release.
@@ -116,27 +123,37 @@ def target_words() -> tuple[str, ...]:
 @lru_cache(maxsize=2048)
 def forms_of(word: str) -> frozenset[str]:
     """Returns `word`, in lower-case letters from a to z, and its forms with -s, -es, -ed, -d and -ing."""
-    forms = {word, f"{word}s"}
-    past, present = f"{word}ed", f"{word}ing"
-    if word.endswith("e"):
-        past = f"{word}d"
-        # A hoe is hoed and hoeing, a tie is tied and tying, a dance is danced and dancing; a bee is never being.
-        if word.endswith("ie"):
-            present = f"{word[:-2]}ying"
-        elif not word.endswith(("ee", "oe", "ye")):
-            present = f"{word[:-1]}ing"
-    elif _ENDS_IN_CONSONANT_AND_Y.search(word):
-        forms.add(f"{word[:-1]}ies")
-        past = f"{word[:-1]}ied"
-    elif _IS_SHORT.fullmatch(word):
-        past, present = f"{word}{word[-1]}ed", f"{word}{word[-1]}ing"
+    forms = {word, f"{word}s", *_past_and_present(word)}
     if word.endswith(("s", "x", "z", "ch", "sh", "o")):
         forms.add(f"{word}es")
+    if _ENDS_IN_CONSONANT_AND_Y.search(word):
+        forms.add(f"{word[:-1]}ies")
     if word.endswith("f"):
         forms.add(f"{word[:-1]}ves")
-    if word.endswith("fe"):
+    # A knife has its knives, but caves are no cafes.
+    if word.endswith("ife"):
         forms.add(f"{word[:-2]}ves")
-    return frozenset((*forms, past, present))
+    return frozenset(forms)
+
+
+def _past_and_present(word: str) -> tuple[str, ...]:
+    """Returns the forms of `word` with -ed, -d and -ing."""
+    if word.endswith("e"):
+        # A hoe is hoed and hoeing, a tie is tied and tying, a dance is danced and dancing; a bee is never being.
+        if word.endswith("ie"):
+            return f"{word}d", f"{word[:-2]}ying"
+        return f"{word}d", f"{word}ing" if word.endswith(("ee", "oe", "ye")) else f"{word[:-1]}ing"
+    if _ENDS_IN_CONSONANT_AND_Y.search(word):
+        return f"{word[:-1]}ied", f"{word}ing"
+    if word.endswith("c"):
+        stems = (word, f"{word}k")
+    elif _IS_SHORT.fullmatch(word):
+        stems = (word + word[-1],)
+    elif _ENDS_IN_VOWEL_AND_L.search(word):
+        stems = (word, f"{word}l")
+    else:
+        stems = (word,)
+    return tuple(f"{stem}{ending}" for stem in stems for ending in ("ed", "ing"))
 
 
 def is_said(target: str, words: str) -> bool:
@@ -237,7 +254,8 @@ class TabooCodec:
         if move is None:
             raise MalformedMoveError(
                 f"malformed move {text[:60]!r} in adversarial_taboo:"
-                " expected [Say: your words], with letters or digits, or [Guess: word], one word of letters from a to z"
+                " expected [Say: your words], with letters, digits or punctuation, or [Guess: word], one word of"
+                " letters from a to z"
             )
         self._game.check(state, move)
         return move
@@ -296,6 +314,8 @@ _OWN_TURNS: Final = ((True, False) * MAX_TURNS, (False, True) * MAX_TURNS)
 _ROLES: Final = ("Attacker", "Defender")
 
 _ENDS_IN_CONSONANT_AND_Y: Final = re.compile("[^aeiou]y$")
+
+_ENDS_IN_VOWEL_AND_L: Final = re.compile("[aeiou]l$")
 
 _IS_SHORT: Final = re.compile("[^aeiou]*[aeiou][^aeiouwxy]")
 """A word of one short syllable, whose last letter is doubled."""
@@ -403,7 +423,7 @@ def _rules(seat: Player, *, turns: int) -> str:
         "The word counts as said in any case of letters, with -s, -es, -ed or -ing, with characters in between and"
         " spelled letter by letter, but not inside a longer word."
     )
-    limits = f"one line of at most {MAX_MESSAGE_CHARS} characters, from which brackets, quotation marks and symbols go"
+    limits = f"one line, cut after {MAX_MESSAGE_CHARS} characters, from which brackets, quotation marks and symbols go"
     if seat == ATTACKER:
         return (
             f"{opening} You move first.\n"

@@ -5,8 +5,9 @@ Rules: players drop a disc in turn into a column that is not full, where it fall
     line is a draw.
 Players: X (seat 0, moves first) and O (seat 1).
 Moves: the number of a column, 0 to 6 from the left: `[3]`.
-Options: `rows` (default 6) and `columns` (default 7), the size of the board, each 2 to 10; `in_a_row` (default 4), the
-    length of a line, from 3 to the longer side. A longer line wins as well.
+Options: `rows` (default 6) and `columns` (default 7), the size of the board, each 2 to 10, the longer one at
+    least 3; `in_a_row` (default 4), the length of a line, from 3 to the longer side: where that is 3 it must be given.
+    A longer line wins as well.
 Returns: +1 for the winner, -1 for the loser, 0 each for a draw.
 Length: 7 to 42 plies; from 2·in_a_row - 1 to rows·columns plies with other options.
 Known values: the first player wins, with the middle column as the only winning first move (Allen 1988, Allis 1988). The
@@ -31,6 +32,9 @@ from spiral_envs.game import TERMINAL, DiscreteForm, GameSpec, Player, new_tuple
 MIN_SIDE: Final = 2
 MAX_SIDE: Final = 10
 MIN_LINE: Final = 3
+
+LINE: Final = 4
+"""How long a line is unless an option says otherwise."""
 
 MARKS: Final = ("X", "O")
 """The discs, by seat."""
@@ -341,11 +345,12 @@ def _rules(size: Size, seat: Player, example: str) -> str:
     )
 
 
-def configure(*, rows: int = 6, columns: int = 7, in_a_row: int = 4) -> GameSpec:
+def configure(*, rows: int = 6, columns: int = 7, in_a_row: int = LINE) -> GameSpec:
     """Returns connect four with lines of `in_a_row` discs on a board of `rows` by `columns`.
 
     Raises:
-        ValueError: A side is not an integer from 2 to 10, or `in_a_row` not one from 3 to the longer side.
+        ValueError: A side is not an integer from 2 to 10, no side is 3 or more, or `in_a_row` is not an integer from 3
+            to the longer side.
     """
     # The values may come from a configuration file, where their type is not checked.
     for name, side in (("rows", rows), ("columns", columns)):
@@ -354,10 +359,16 @@ def configure(*, rows: int = 6, columns: int = 7, in_a_row: int = 4) -> GameSpec
                 f"option {name} of connect_four is {side!r}: expected an integer from {MIN_SIDE} to {MAX_SIDE}"
             )
     longer = max(rows, columns)
-    if type(in_a_row) is not int or not MIN_LINE <= in_a_row <= longer:
+    if longer < MIN_LINE:
         raise ValueError(
-            f"option in_a_row of connect_four is {in_a_row!r}: expected an integer from {MIN_LINE} to {longer},"
-            " the longer side of the board"
+            f"options rows and columns of connect_four are {rows} and {columns}: expected at least one from {MIN_LINE}"
+            f" to {MAX_SIDE}, since a line has at least {MIN_LINE} discs"
+        )
+    if type(in_a_row) is not int or not MIN_LINE <= in_a_row <= longer:
+        fitting = f"{MIN_LINE}" if longer == MIN_LINE else f"an integer from {MIN_LINE} to {longer}"
+        raise ValueError(
+            f"option in_a_row of connect_four is {in_a_row!r} (default {LINE}): expected {fitting}, since the longer"
+            f" side of the board is {longer}"
         )
     size = Size(rows, columns, in_a_row)
     game = ConnectFour(size)

@@ -14,7 +14,8 @@ Options: `hands` (default 5), the number of hands; `payoff`: with `win` (default
     ranks that end in K, so that three cards are J, Q, K and four 10, J, Q, K; thirteen are 2 to A, where A is the
     highest. `hands=1, payoff="chips"` is the game of the literature.
 Returns: with two players {-1, 0, 1}, with n players the integers from -(n - 1) to n - 1; with `payoff="chips"` the
-    integers from -2·hands to 2·(n - 1)·hands.
+    integers from -2·hands to 2·(n - 1)·hands. There an invalid move of one of more than two players may cost it more,
+    see `spiral_envs.match.forfeit_returns`.
 Length: n to 2n - 1 plies a hand.
 Known values: one hand is worth -1/18 to the first player; uniform random play has NashConv 11/12; the tree of one hand
     has 4 chance, 24 decision and 30 terminal nodes and 12 information sets; with three players 17 chance, 288 decision
@@ -378,14 +379,17 @@ def _betting(bets: tuple[Bet, ...], first_mover: Player, seat: Player, players: 
     )
 
 
-@lru_cache(maxsize=4096)
+# A text of many hands may take 25 kB, so that not many are remembered.
+@lru_cache(maxsize=1024)
 def _past(finished: tuple[Hand, ...], seat: Player) -> str:
-    return _lines(finished, seat) if finished else ""
+    return _lines(finished, seat)
 
 
 def _lines(finished: tuple[Hand, ...], seat: Player) -> str:
-    """Returns the lines of the finished hands; those before the last are usually known from earlier turns."""
-    return f"{_past(finished[:-1], seat)}{_finished_line(len(finished) - 1, finished[-1], seat)}\n"
+    """Returns the lines of the finished hands; those of earlier tens of them are usually known from earlier turns."""
+    known = max(len(finished) - 1, 0) // 10 * 10
+    lines = [f"{_finished_line(index, hand, seat)}\n" for index, hand in enumerate(finished[known:], known)]
+    return "".join((_past(finished[:known], seat), *lines)) if known else "".join(lines)
 
 
 @lru_cache(maxsize=65536)

@@ -16,7 +16,8 @@ Options: `players` (default 2), from 2 to 10; `hands` (default 1), the number of
     last hand, and each gets the number of players behind it less the number ahead of it: of two, +1 for the winner
     and -1 for the loser, 0 each when equal. The defaults are the game of the literature.
 Returns: from -13·hands to 13·(n - 1)·hands for n players, in halves since pots are split; with `payoff="win"` the
-    integers from -(n - 1) to n - 1.
+    integers from -(n - 1) to n - 1. With `chips` an invalid move of one of more than two players may cost it more, see
+    `spiral_envs.match.forfeit_returns`.
 Length: 2 to 8 plies a hand with two players, at most 6n - 4 with n.
 Known values: one hand is worth -0.085603 to the first player; uniform random play has NashConv 4.747222; the tree of
     one hand has 157 chance, 3,780 decision and 5,520 terminal nodes and 936 information sets.
@@ -476,14 +477,17 @@ def _betting_text(
     )
 
 
-@lru_cache(maxsize=4096)
+# A text of many hands may take 25 kB, so that not many are remembered.
+@lru_cache(maxsize=1024)
 def _past(finished: tuple[Hand, ...], seat: Player) -> str:
-    return _lines(finished, seat) if finished else ""
+    return _lines(finished, seat)
 
 
 def _lines(finished: tuple[Hand, ...], seat: Player) -> str:
-    """Returns the lines of the finished hands; those before the last are usually known from earlier turns."""
-    return f"{_past(finished[:-1], seat)}{_finished_line(len(finished) - 1, finished[-1], seat)}\n"
+    """Returns the lines of the finished hands; those of earlier tens of them are usually known from earlier turns."""
+    known = max(len(finished) - 1, 0) // 10 * 10
+    lines = [f"{_finished_line(index, hand, seat)}\n" for index, hand in enumerate(finished[known:], known)]
+    return "".join((_past(finished[:known], seat), *lines)) if known else "".join(lines)
 
 
 @lru_cache(maxsize=65536)
@@ -591,12 +595,14 @@ def _rules(seat: Player, *, hands: int, pays_chips: bool, players: int) -> str:
             "At the end the players are ranked by the chips that they have won: you score 1 point for every player"
             " behind you and lose 1 point for every player ahead of you."
         )
+    next_left = "" if players == 2 else ", or the next who has not folded"
     return (
         f"You are Player {seat} in a game of Leduc poker of {length}, against {against}. {order}\n"
         f"The deck has two cards, one of spades and one of hearts, of each of the ranks {ranks}; K is the highest,"
         f" and suits do not matter. In each hand every player puts 1 chip into the pot and gets one card, which"
         f" only that player sees. There are two rounds of betting, and after the first a public card is dealt. The"
-        f" players move in turn, in the order of their numbers. When there is nothing to call, a player checks or"
+        f" players move in turn, in the order of their numbers, and round 2 begins with the player who moved first in"
+        f" round 1{next_left}. When there is nothing to call, a player checks or"
         f" bets. A bet adds 2 chips in round 1 and 4 chips in round 2 to what everyone has to put in; it may be"
         f" raised once in the round, by as much again. Against a bet or a raise a player folds, calls by putting in"
         f" as much as the others, or raises if nobody has. After round 2 those who have not folded show their"

@@ -5,16 +5,18 @@ Rules: every player rolls its dice in secret. From seat 0 on the players in turn
     any face, or as many of a higher face. The highest face is wild: it counts as every face. If at least as many dice
     as were bid show the face, its bidder wins and the caller loses; otherwise the caller wins and the bidder loses.
 Players: Player 0, Player 1 and so on.
-Moves: a bid such as `[2 x 5]`, two dice that show 5; `[liar]`.
+Moves: a bid such as `[2 x 5]`, two dice that show 5, also with the sign of multiplication for the x; `[liar]`.
 Options: `players` (default 2), from 2 to 6; `dice` (default 1), each player's, from 1 to 6; `sides` (default 6), the
     faces of a die, from 2 to 12.
 Returns: +1 for the winner, -1 for the loser; 0 for everyone else, since two settle the bid and the others neither win
-    nor lose by it.
+    nor lose by it. An invalid move of one of more than two players may cost it more, see
+    `spiral_envs.match.forfeit_returns`.
 Length: 2 plies to one more than there are bids, which are players · dice · sides.
 Known values: uniform random play has NashConv 1.310119 with two players and one die of four sides each, where there are
     1,024 information sets; with six sides 1.561489 and 24,576.
 Source of the rules: Lisy, Lanctot and Bowling, Online Monte Carlo counterfactual regret minimization for search in
-    imperfect information games, 2015; OpenSpiel's liars_dice, whose payoffs are those of more than two players here.
+    imperfect information games, 2015; OpenSpiel's liars_dice, which is for two players only. The payoffs of more than
+    two are our own.
 
 Version history:
     v0: first release.
@@ -259,7 +261,8 @@ _START: Final = LiarsState()
 
 _LIAR: Final = f"[{Call.LIAR.value}]"
 
-_BID: Final = re.compile("([0-9]{1,3}) *x *([0-9]{1,3})")
+# Models also write the sign of multiplication.
+_BID: Final = re.compile("([0-9]{1,3}) *[x\u00d7] *([0-9]{1,3})")
 
 
 @lru_cache(maxsize=64)

@@ -7,7 +7,8 @@ Rules: both players start with 10 units of each resource. In turn, each makes an
     holdings have gained more, in that player's own values, wins.
 Players: Player 0 (moves first) and Player 1.
 Moves: `[Offer: 3 Wood -> 2 Gold]` gives 3 Wood for 2 Gold; `[Accept]`; `[Deny]`. Each may carry a public remark:
-    `[Deny | that is too little for me]`. Remarks are cleaned and shown as quotations; they change nothing else.
+    `[Deny | that is too little for me]`. Remarks are cleaned, cut after 200 characters and shown as quotations; they
+    change nothing else.
     With two resources `legal_moves` lists every move without a remark; with more, which have up to 22,400 offers, it
     lists the answers and the offers of 1 to 5 units for 1 to 5, and the others are legal as well.
 Options: `resources` (default 2, up to 8), how many of Wood, Gold, Stone, Iron, Wheat, Cloth, Clay and Salt are traded.
@@ -192,8 +193,7 @@ class SimpleNegotiation:
         """Returns +1 to the larger gain and -1 to the smaller; zeros before the end or when equal."""
         if self.to_move(state) != TERMINAL:
             return (0.0, 0.0)
-        lead = gain(state, 0) - gain(state, 1)
-        sign = (lead > 0) - (lead < 0)
+        sign = _lead(state)
         return (float(sign), float(-sign))
 
 
@@ -203,9 +203,10 @@ class NegotiationCodec:
     def __init__(self, *, turns: int, fixed_values: tuple[int, ...], resources: int = 2) -> None:
         """Sets the options that the rules mention."""
         self._num_resources = resources
+        self._turns = turns
         self._offer_syntax = _offer_syntax(resources)
         self._status = tuple(
-            tuple(f"\n{_status(seat, plies, turns=turns)}" for plies in range(turns + 1)) for seat in range(2)
+            tuple(f"\n{_status(seat, plies, turns=turns)}" for plies in range(turns)) for seat in range(2)
         )
         self._rules = tuple(_rules(seat, turns=turns, resources=resources) for seat in range(2))
 
@@ -214,9 +215,11 @@ class NegotiationCodec:
         return self._rules[seat]
 
     def observe(self, state: NegotiationState, seat: Player) -> str:
-        """Returns the seat's own values, all holdings and the public history."""
+        """Returns the seat's own values, all holdings and the public history; at the end, who has won."""
         holdings, values, log, past = state
-        return f"{_holdings_line(holdings, values, seat)}{past[seat]}{self._status[seat][len(log)]}"
+        plies = len(log)
+        status = self._status[seat][plies] if plies < self._turns else _result(state, seat)
+        return f"{_holdings_line(holdings, values, seat)}{past[seat]}{status}"
 
     def format_move(self, move: NegotiationMove) -> str:
         """Returns the move as a player writes it, with its remark."""
@@ -386,6 +389,12 @@ def _gain(holdings: Holdings, values: tuple[int, ...]) -> int:
     return sum((units - START) * value for units, value in zip(holdings, values, strict=True))
 
 
+def _lead(state: NegotiationState) -> int:
+    """Returns 1 where Player 0's gain is the larger one, -1 where Player 1's is, 0 where they are equal."""
+    gains = gain(state, 0), gain(state, 1)
+    return (gains[0] > gains[1]) - (gains[0] < gains[1])
+
+
 def _listed(words: Iterable[str]) -> str:
     """Returns `a, b and c`."""
     *first, last = words
@@ -429,9 +438,17 @@ def _log_lines(ply: int, move: Trade) -> tuple[str, str]:
     return f"\nTurn {ply + 1}: you {what}", f"\nTurn {ply + 1}: the other {what}"
 
 
+_RESULTS: Final = {1: "You have won.", -1: "You have lost.", 0: "It is a draw."}
+"""By whether the reader is ahead."""
+
+
+def _result(state: NegotiationState, seat: Player) -> str:
+    """Returns how an observation ends when the game is over: of the other's values it tells only who has won."""
+    lead = _lead(state)
+    return f"\nThe game is over. {_RESULTS[-lead if seat else lead]}"
+
+
 def _status(seat: Player, plies: int, *, turns: int) -> str:
-    if plies == turns:
-        return "The game is over."
     return f"Turn {plies + 1} of {turns}. {'It is your turn.' if plies % 2 == seat else 'You wait.'}"
 
 

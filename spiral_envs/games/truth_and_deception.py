@@ -5,10 +5,11 @@ Rules: chance draws two statements, Fact 1 and Fact 2, of which exactly one is t
     instead. It wins by choosing the true one; otherwise the Deceiver wins.
     All pairs of statements are equally likely, and so is either order. 163 pairs are about the world, so that knowledge
     helps the Guesser. 40 are about things drawn for the match, such as a coin, of which only the Deceiver knows the
-    result: each of those statements is as often true as false.
+    result: each of those statements is as often true as false, and nothing in its words makes it likelier.
 Players: Deceiver (moves first) and Guesser.
 Moves: `[Say: Fact 2 is true.]` says anything, in words of the player's own; `[Fact 1]` and `[Fact 2]` choose. Words are
-    cleaned and shown as quotations. `legal_moves` lists a few samples of what can be said.
+    cleaned, cut after 200 characters and shown as quotations; a move of more than 500 characters is malformed.
+    `legal_moves` lists a few samples of what can be said.
 Options: `turns` (default 6), an even number of turns in all, the choice included.
 Returns: +1 to the winner and -1 to the loser.
 Length: exactly `turns` plies.
@@ -195,7 +196,7 @@ class TruthCodec:
         if move is None:
             raise MalformedMoveError(
                 f"malformed move {text[:60]!r} in truth_and_deception:"
-                " expected [Say: your words], [Fact 1] or [Fact 2], and words with letters or digits"
+                " expected [Say: your words], with letters, digits or punctuation, [Fact 1] or [Fact 2]"
             )
         self._game.check(state, move)
         return move
@@ -286,7 +287,7 @@ _ROLES: Final = ("Deceiver", "Guesser")
 def _rules(seat: Player, *, turns: int) -> str:
     opening = f"You are the {_ROLES[seat]} in a game of truth and deception against the {_ROLES[1 - seat]}."
     talk = "one turn, the Deceiver's" if turns == 2 else f"{turns - 1} turns, the Deceiver first"
-    limits = f"one line of at most {MAX_MESSAGE_CHARS} characters, from which brackets, quotation marks and symbols go"
+    limits = f"one line, cut after {MAX_MESSAGE_CHARS} characters, from which brackets, quotation marks and symbols go"
     shared = (
         "There are two statements, Fact 1 and Fact 2, of which exactly one is true. Most are about the world; some are"
         " about things drawn by lot for this match, such as a coin, of which only the Deceiver knows the result."

@@ -288,11 +288,21 @@ def test_an_illegal_column_says_why(columns, move, why):
         ({"rows": True}, "option rows of connect_four is True: expected an integer from 2 to 10"),
         (
             {"in_a_row": 8},
-            "option in_a_row of connect_four is 8: expected an integer from 3 to 7, the longer side of the board",
+            (
+                "option in_a_row of connect_four is 8 (default 4): expected an integer from 3 to 7,"
+                " since the longer side of the board is 7"
+            ),
         ),
         (
             {"rows": 3, "columns": 2},
-            "option in_a_row of connect_four is 4: expected an integer from 3 to 3, the longer side of the board",
+            "option in_a_row of connect_four is 4 (default 4): expected 3, since the longer side of the board is 3",
+        ),
+        (
+            {"rows": 2, "columns": 2},
+            (
+                "options rows and columns of connect_four are 2 and 2: expected at least one from 3 to 10,"
+                " since a line has at least 3 discs"
+            ),
         ),
     ],
 )

@@ -1,7 +1,9 @@
 """Kuhn poker by hand and against OpenSpiel."""
 
+import inspect
 import itertools
 import random
+import sys
 
 import pyspiel
 import pytest
@@ -17,6 +19,7 @@ from spiral_envs import (
     make_match,
     solve,
 )
+from spiral_envs.games import kuhn_poker
 from spiral_envs.games.kuhn_poker import Bet, Card, Hand, KuhnPoker, KuhnSituation, KuhnState
 from spiral_envs.tree import count_nodes, walk
 
@@ -259,6 +262,28 @@ def test_the_observation_says_card_betting_and_chips():
         "Your chips so far: -2.\n"
         "Hand 2: your card is J; you bet. You wait."
     )
+
+
+def test_a_hundred_hands_are_shown_in_a_deep_call_stack():
+    spec = find_game("kuhn_poker_v0", hands=100)
+    state = after(spec, *(J, Q, BET, FOLD, Q, K, BET, FOLD) * 49, J, K, BET, FOLD, Q, J)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + 60)
+    try:
+        lines = spec.codec.observe(state, 0).splitlines()
+    finally:
+        sys.setrecursionlimit(limit)
+    assert [line.split(":")[0] for line in lines[:99]] == [f"Hand {number}" for number in range(1, 100)]
+    assert lines[97:] == [
+        "Hand 98: you had Q; the other bet, you folded. -1 chips.",
+        "Hand 99: you had J; you bet, the other folded. +1 chips.",
+        "Your chips so far: +1.",
+        "Hand 100: your card is Q; no bets yet. You wait.",
+    ]
+
+
+def test_few_long_texts_are_remembered():
+    assert kuhn_poker._past.cache_parameters()["maxsize"] == 1024
 
 
 def test_the_rules_name_the_seat():

@@ -1,6 +1,8 @@
 """Leduc poker by hand and against OpenSpiel."""
 
+import inspect
 import random
+import sys
 
 import pyspiel
 import pytest
@@ -18,6 +20,7 @@ from spiral_envs import (
     play,
     solve,
 )
+from spiral_envs.games import leduc_poker
 from spiral_envs.games.leduc_poker import Bet, Card, LeducSituation, Rank, Suit
 from spiral_envs.tree import count_nodes, walk
 
@@ -264,6 +267,27 @@ def test_many_players_are_named():
     )
 
 
+def test_a_hundred_hands_are_shown_in_a_deep_call_stack():
+    spec = find_game("leduc_poker_v0", hands=100)
+    state = after(spec, *(JS, KS, BET, FOLD, JH, QS, BET, FOLD) * 49, JS, QS, BET, FOLD, KH, QH)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + 60)
+    try:
+        lines = spec.codec.observe(state, 0).splitlines()
+    finally:
+        sys.setrecursionlimit(limit)
+    assert [line.split(":")[0] for line in lines[:99]] == [f"Hand {number}" for number in range(1, 100)]
+    assert lines[98] == "Hand 99: you had J of spades; you bet, the other folded. You won the pot. +1 chips."
+    assert lines[99:] == [
+        "Your chips so far: +1.",
+        "Hand 100: your card is K of hearts; no bets yet. The pot has 2 chips, 1 of them yours. You wait.",
+    ]
+
+
+def test_few_long_texts_are_remembered():
+    assert leduc_poker._past.cache_parameters()["maxsize"] == 1024
+
+
 def test_no_observation_depends_on_a_hidden_card():
     seen = {}
     for state, player, _ in walk(LEDUC):
@@ -279,6 +303,8 @@ def test_no_observation_depends_on_a_hidden_card():
 
 def test_the_rules_name_the_ranks_and_the_aim():
     assert "of each of the ranks J, Q, K; K is the highest" in LEDUC.codec.rules(0)
+    assert "round 2 begins with the player who moved first in round 1. When" in LEDUC.codec.rules(0)
+    assert "first in round 1, or the next who has not folded. When" in THREE_PLAYERS.codec.rules(0)
     assert "ranks 3, 4, 5, 6, 7, 8, 9, 10, J, Q, K;" in find_game("leduc_poker_v0", players=10).codec.rules(9)
     assert "against Player 0 and Player 2. You move second." in THREE_PLAYERS.codec.rules(1)
     assert "as many chips as you can" in LEDUC.codec.rules(1)

@@ -226,7 +226,9 @@ def test_no_observation_depends_on_hidden_dice_or_the_order_of_ones_own():
     assert all(len(texts) == 1 for texts in seen.values())
 
 
-@pytest.mark.parametrize("text", ["[2 x 5]", "2 x 5", "[2x5]", "2X5", " [ 2 x 5 ] ", "[2 x  5]", "02 x 05"])
+@pytest.mark.parametrize(
+    "text", ["[2 x 5]", "2 x 5", "[2x5]", "2X5", " [ 2 x 5 ] ", "[2 x  5]", "02 x 05", "[2 \u00d7 5]", "2\u00d75"]
+)
 def test_a_bid_is_read_with_or_without_spaces_and_brackets(text):
     assert SIX_SIDES.codec.parse_move(after(SIX_SIDES, (3, 5)), text) == Bid(2, 5)
 
@@ -238,7 +240,21 @@ def test_the_call_is_read_in_any_case(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "2 5", "[2]", "2 x 5 x 1", "[[2 x 5]]", "2 × 5", "٢ x ٥", "-1 x 5", "1000 x 1", "liar!", "2\nx 5"],
+    [
+        "",
+        "[]",
+        "2 5",
+        "[2]",
+        "2 x 5 x 1",
+        "[[2 x 5]]",
+        "2 * 5",
+        "2 \u2715 5",
+        "٢ x ٥",
+        "-1 x 5",
+        "1000 x 1",
+        "liar!",
+        "2\nx 5",
+    ],
 )
 def test_other_text_is_malformed(text):
     with pytest.raises(MalformedMoveError, match=r"in liars_dice: expected a bid such as \[2 x 5\], or \[liar\]"):

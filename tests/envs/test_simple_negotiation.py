@@ -135,15 +135,30 @@ def test_the_game_takes_exactly_its_turns():
         (offer(5, GOLD, 1), (-1.0, 1.0)),  # -70 against +10
     ],
 )
-def test_the_larger_gain_in_own_values_wins(trade, returns):
+def test_the_larger_gain_in_own_values_wins_and_both_are_told(trade, returns):
     idle = [offer(1, WOOD, 1)] * 8
-    assert GAME.returns(after(trade, ACCEPT, *idle)) == returns
+    state = after(trade, ACCEPT, *idle)
+    assert GAME.returns(state) == returns
+    for seat, result in enumerate(returns):
+        told = {1.0: "You have won.", -1.0: "You have lost.", 0.0: "It is a draw."}[result]
+        assert CODEC.observe(state, seat).splitlines()[-1] == f"The game is over. {told}"
+        assert "over" not in CODEC.observe(after(trade, ACCEPT, *idle[1:]), seat)
 
 
 def test_values_are_private():
     rich, poor = after(), GAME.initial_state().__class__(((10, 10), (10, 10)), (5, 15, 25, 20))
     assert CODEC.observe(rich, 0) == CODEC.observe(poor, 0)
     assert CODEC.observe(rich, 1) != CODEC.observe(poor, 1)
+
+
+def test_the_end_tells_no_more_of_the_others_values_than_the_result():
+    log = (offer(3, WOOD, 2), ACCEPT, *[offer(1, WOOD, 1)] * 8)
+    holdings = ((7, 12), (13, 8))
+    # Player 0's gain is +15; Player 1's is +35, +65 or +10.
+    one, same, other = (NegotiationState(holdings, (5, 15, *theirs), log) for theirs in ((15, 5), (25, 5), (10, 10)))
+    assert CODEC.observe(one, 0) == CODEC.observe(same, 0)
+    assert CODEC.observe(one, 0).endswith("\nThe game is over. You have lost.")
+    assert CODEC.observe(other, 0).endswith("\nThe game is over. You have won.")
 
 
 def test_the_observation_says_holdings_values_history_and_turn():

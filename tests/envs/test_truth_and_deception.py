@@ -3,6 +3,7 @@
 import calendar
 import math
 import re
+import string
 from collections import defaultdict
 from fractions import Fraction
 
@@ -122,11 +123,44 @@ def test_statements_are_plain_sentences():
         ("1001 is divisible by 13.", "1003 is divisible by 13."),
         ("The binary number 1011 is eleven.", "The binary number 1011 is thirteen."),
         ("97 is a prime number.", "87 is a prime number."),
+        # Red blood cells have none, and sex cells 23 chromosomes in all.
+        (
+            "A human body cell with a nucleus usually holds 23 pairs of chromosomes.",
+            "A human body cell with a nucleus usually holds 24 pairs of chromosomes.",
+        ),
     ],
 )
 def test_the_listed_truth_is_true(true, false):
     assert {Facts(true, false, FACT_1), Facts(false, true, FACT_2)} <= set(all_facts())
     assert not {Facts(false, true, FACT_1), Facts(true, false, FACT_2)} & set(all_facts())
+
+
+COLOURS = {"red", "black", "white", "green", "blue", "yellow", "orange", "purple", "pink", "grey", "brown"}
+
+PEERS = (
+    {"heads", "tails"},
+    COLOURS,
+    {"even", "odd"},
+    {"left", "right"},
+    {"upper", "lower"},
+    {"first", "second", "fourth", "fifth", "sixth", "seventh"},
+    {"north", "east", "south", "west"},
+    {"circle", "square", "star", "cross"},
+    {"A", "B"},
+    set(string.digits),
+)
+"""Words of which none is likelier than another of its kind to be drawn by lot."""
+
+
+def test_statements_about_the_match_differ_in_one_of_equally_likely_words():
+    pairs = [facts[:2] for facts in all_facts() if "for this match" in facts.first]
+    assert len(pairs) == 80
+    for pair in pairs:
+        one, other = (re.findall(r"\w+", statement) for statement in pair)
+        assert len(one) == len(other)
+        differing = [{left, right} for left, right in zip(one, other, strict=True) if left != right]
+        assert len(differing) == 1, pair
+        assert any(differing[0] <= peers for peers in PEERS), pair
 
 
 def number(text):
@@ -230,6 +264,18 @@ def test_words_that_are_not_clean_are_illegal(words):
         after(Say(words))
 
 
+def test_longer_words_are_cut_as_the_rules_say():
+    for seat in (0, 1):
+        assert "one line, cut after 200 characters," in CODEC.rules(seat)
+    assert CODEC.parse_move(after(), f"[Say: {'a' * 201}]") == Say("a" * 200)
+
+
+def test_marks_without_letters_are_words_but_symbols_are_not():
+    assert CODEC.parse_move(after(), "[Say: ???]") == Say("???")
+    with pytest.raises(MalformedMoveError, match="with letters, digits or punctuation,"):
+        CODEC.parse_move(after(), "[Say: <|>]")
+
+
 def test_only_the_deceiver_is_shown_which_statement_is_true():
     heads, tails = Facts(HEADS, TAILS, FACT_1), Facts(HEADS, TAILS, FACT_2)
     for plies in range(6):
@@ -320,7 +366,7 @@ def test_a_choice_is_read(text, choice):
 )
 def test_another_text_is_malformed(text):
     for state in (after(), after(*TALKED)):
-        with pytest.raises(MalformedMoveError, match=r"expected \[Say: your words\], \[Fact 1\] or \[Fact 2\]"):
+        with pytest.raises(MalformedMoveError, match=r"letters, digits or punctuation, \[Fact 1\] or \[Fact 2\]$"):
             CODEC.parse_move(state, text)
 
 
