@@ -8,11 +8,13 @@ there with what is written.
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from statistics import median
+from typing import Any, Final
 
 import spiral_envs
 from spiral_envs.bridges import openspiel, pettingzoo, textarena
@@ -120,6 +122,63 @@ def textarena_refused() -> str:
     return _table(("why it cannot work", "ids", "games"), rows)
 
 
+def speeds() -> str:
+    """Returns the measured speed of every game, as ratios, from the last stored run of throughput.py envs."""
+    rows: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for row in _measured()["rows"]:
+        rows.setdefault((row["game"], row["reply"]), {})[row["runner"]] = row
+    return _table(
+        ("game", "replies", "µs a turn: match loop, raw_env", *(f"× {other}" for other in OTHERS)),
+        (
+            (
+                game,
+                reply,
+                ", ".join(f"{1e6 / median(runners[ours]['turns_per_s']):.1f}" for ours in OURS if ours in runners),
+                *(_ratios(runners, other) for other in OTHERS),
+            )
+            for (game, reply), runners in rows.items()
+        ),
+    )
+
+
+def _ratios(runners: Mapping[str, Mapping[str, Any]], other: str) -> str:
+    """Returns how many times as fast as another the match loop and the environment are, where it has the game."""
+    ratios = [
+        runners[ours]["times_as_fast"][other]
+        for ours in OURS
+        if ours in runners and other in runners[ours]["times_as_fast"]
+    ]
+    return ", ".join(f"{median(ratio):.2f} [{min(ratio):.2f}, {max(ratio):.2f}]" for ratio in ratios)
+
+
+def starts() -> str:
+    """Returns what every game costs before its first turn, from the same run."""
+    libraries = ("spiral_envs", "textarena", "open_spiel", "pettingzoo")
+    games: dict[str, dict[str, dict[str, float]]] = {}
+    for start in _measured()["starts"]:
+        games.setdefault(start["game"], {})[start["library"]] = start
+    return _table(
+        ("game", *(f"{library}: import s, first turn ms, MiB" for library in libraries)),
+        (
+            (game, *(_start(by_library[library]) if library in by_library else "" for library in libraries))
+            for game, by_library in games.items()
+        ),
+    )
+
+
+def _start(start: Mapping[str, float]) -> str:
+    return f"{start['import_s']:.2f}, {1000 * start['first_turn_s']:.1f}, {start['mib_per_thousand']:.1f}"
+
+
+def _measured() -> dict[str, Any]:
+    return json.loads((ROOT / "benchmarks" / "results" / "throughput_envs.json").read_text(encoding="utf-8"))
+
+
+OURS: Final = ("match loop", "raw_env", "raw_env, discrete")
+
+OTHERS: Final = ("TextArena", "OpenSpiel with text", "PettingZoo classic")
+
+
 def untested_laws() -> str:
     """Returns what cannot be tested of a bridged game, bridge by bridge."""
     bridges = {"textarena": textarena, "openspiel": openspiel, "pettingzoo": pettingzoo}
@@ -149,6 +208,7 @@ TABLES: Final[Mapping[str, Mapping[str, Callable[[], str]]]] = {
         "openspiel refused": openspiel_refused,
         "pettingzoo": pettingzoo_games,
     },
+    "docs/speed.md": {"speeds": speeds, "starts": starts},
 }
 """The tables of every document, by their names."""
 
