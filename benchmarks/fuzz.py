@@ -67,7 +67,8 @@ def fuzz(game: str, *, num_replies: int, seed: int) -> Iterator[Tally]:
     """
     rng = random.Random(f"{game} {seed}")
     tally = Tally(game)
-    can_replace = spiral_envs.find_source(game).spec is not None
+    # A random move can only take the place of a fault where legal moves are listed.
+    can_replace = not game.startswith("textarena:")
     while tally.replies < num_replies:
         policy = rng.choice((InvalidMove.FORFEIT, InvalidMove.RANDOM)) if can_replace else InvalidMove.FORFEIT
         match = spiral_envs.make_match(game, seed=rng.randrange(2**32), invalid_move=policy)
@@ -191,27 +192,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console(width=max(120, Console().width))
     each = -(-args.replies // len(games))
     tallies: list[Tally] = []
+    broken: list[BrokenPromiseError] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("hostile replies", total=each * len(games))
         for number, game in enumerate(games):
             tally = Tally(game)
-            for tally in fuzz(game, num_replies=each, seed=args.seed):
-                progress.update(task, completed=number * each + tally.replies, description=game)
+            try:
+                for tally in fuzz(game, num_replies=each, seed=args.seed):
+                    progress.update(task, completed=number * each + tally.replies, description=game)
+            except BrokenPromiseError as error:
+                broken.append(error)
             tallies.append(tally)
     console.print(_table(tallies))
+    for error in broken:
+        console.print(f"broken promise: {error}", markup=False, style="red")
     growth = {game: memory_growth(game, args.matches, seed=args.seed) for game in args.games}
     worst = max(growth, key=lambda game: growth[game])
     console.print(
         f"Memory: {args.matches:,} matches after the first {args.matches:,} of each game took at most"
         f" {growth[worst]:+.1f} MiB, in {worst}."
     )
-    return 0
+    console.print("A promise was broken." if broken else "No promise was broken.")
+    return 1 if broken else 0
 
 
 def _table(tallies: list[Tally]) -> Table:
     kinds = sorted({kind for tally in tallies for kind in tally.endings})
-    table = Table("game", "replies", "matches", *kinds, "slowest, ms", title="No promise was broken")
+    table = Table("game", "replies", "matches", *kinds, "slowest, ms")
     for tally in tallies:
         counts = [f"{tally.endings[kind]:,}" for kind in kinds]
         table.add_row(tally.game, f"{tally.replies:,}", f"{tally.matches:,}", *counts, f"{1000 * tally.slowest_s:.1f}")

@@ -166,6 +166,9 @@ def run(options: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         print(f"error: {error.name} is not installed: run pip install 'spiral-selfplay[bench]'", file=sys.stderr)
         return 1
+    if not cases:
+        print(f"error: no game's name contains {' or '.join(map(repr, options.games))}", file=sys.stderr)
+        return 2
     rows = measure(cases, rounds=options.rounds, seconds=options.seconds)
     starts = list(all_starts(options.games, repeats=options.rounds))
     setting = describe_setting(rounds=options.rounds, seconds=options.seconds)

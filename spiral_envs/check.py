@@ -28,7 +28,7 @@ from spiral_envs.extraction import extract, unbracketed
 from spiral_envs.game import CHANCE, TERMINAL, GameSpec, Player
 from spiral_envs.laws import Law
 from spiral_envs.match import MatchSource
-from spiral_envs.positions import History, Position, num_plies, positions_of, possible_moves, replay
+from spiral_envs.positions import History, Position, PositionError, num_plies, positions_of, possible_moves, replay
 from spiral_envs.sources import find_source, source_of
 
 MAX_MOVES: Final = 12
@@ -61,8 +61,7 @@ def check_game(
             check_determinism(matches)
             check_matches(matches)
             return
-        positions = positions_of(source.spec, random.Random(seed), num_games=num_matches)
-        case = _Case(source.spec, positions, seed)
+        case = _Case(source.spec, _positions(source.spec, num_matches, seed), seed)
         # In the order in which a broken law confuses the tests after it least.
         _check_rules(case)
         _check_reading(case)
@@ -101,9 +100,24 @@ class _Case:
         return BrokenLawError(f"{self.spec.label} breaks {law.value}: {what}, after {', '.join(written) or 'no move'}")
 
 
+def _positions(spec: GameSpec, num_games: int, seed: int) -> tuple[Position, ...]:
+    """Returns the positions to test, or names what the game raises where it should tell what a position is."""
+    try:
+        # Raises unless they are texts.
+        "".join(map(spec.codec.rules, range(spec.game.num_players)))
+    except Exception as error:
+        raise _Case(spec, (), seed).error(Law.SOUND_RULES, f"its text of the rules raises {error!r}", ()) from error
+    try:
+        return positions_of(spec, random.Random(seed), num_games=num_games)
+    except PositionError as error:
+        raise _Case(spec, (), seed).error(Law.SOUND_RULES, f"it raises {error.__cause__!r}", error.history) from error
+
+
 def _check_rules(case: _Case) -> None:
     game = case.spec.game
     for history, state, player, _ in case.positions:
+        if player not in range(TERMINAL, game.num_players):
+            raise case.error(Law.SOUND_RULES, f"player {player!r} is to move", history)
         if num_plies(history) > game.max_plies:
             raise case.error(Law.SOUND_RULES, f"more plies than max_plies, which is {game.max_plies}", history)
         legal, outcomes = game.legal_moves(state), game.chance_outcomes(state)
@@ -111,13 +125,22 @@ def _check_rules(case: _Case) -> None:
             raise case.error(Law.SOUND_RULES, f"the legal moves are {legal!r}", history)
         if player < 0 and legal:
             raise case.error(Law.SOUND_RULES, f"legal moves {legal!r} where no player is to move", history)
-        if player == CHANCE and abs(sum(probability for _, probability in outcomes) - 1) > 1e-9:
-            raise case.error(Law.SOUND_RULES, f"the probabilities of {outcomes!r} do not sum to 1", history)
+        if player == CHANCE and not _is_distribution(outcomes):
+            raise case.error(Law.SOUND_RULES, f"the outcomes {outcomes!r} are no distribution", history)
         if player != CHANCE and outcomes:
             raise case.error(Law.SOUND_RULES, f"outcomes {outcomes!r} where chance is not to move", history)
         returns = game.returns(state)
-        if len(returns) != game.num_players or (player != TERMINAL and any(returns)):
+        is_sound = isinstance(returns, tuple) and len(returns) == game.num_players and all(map(math.isfinite, returns))  # pyright: ignore[reportUnnecessaryIsInstance] - it is what is tested
+        if not is_sound or (player != TERMINAL and any(returns)):
             raise case.error(Law.SOUND_RULES, f"returns {returns!r} with player {player} to move", history)
+
+
+def _is_distribution(outcomes: tuple[tuple[Any, float], ...]) -> bool:
+    moves = [move for move, _ in outcomes]
+    probabilities = [probability for _, probability in outcomes]
+    # Written so that a NaN is refused.
+    is_sum = abs(sum(probabilities) - 1) <= 1e-9
+    return is_sum and all(0 <= probability <= 1 for probability in probabilities) and len(set(moves)) == len(moves)
 
 
 def _check_returns(case: _Case) -> None:
@@ -143,11 +166,17 @@ def _check_information(case: _Case) -> None:
         if game.legal_moves(twin.state) != game.legal_moves(position.state):
             raise case.error(Law.INFORMATION, f"{what}other legal moves", position.history)
         if spec.perfect_information:
+            if [texts[-1] for texts in twin.shown] != [texts[-1] for texts in position.shown]:
+                raise case.error(
+                    Law.INFORMATION, f"{what}perfect information and other texts of others", position.history
+                )
             continue
         if twin.shown[player] != position.shown[player]:
             raise case.error(Law.INFORMATION, f"{what}other texts before it", position.history)
         if _moves_of(twin.history, player) != _moves_of(position.history, player):
             raise case.error(Law.INFORMATION, f"{what}other moves of its own before it", position.history)
+        if spec.known_to(player, twin.state) != spec.known_to(player, position.state):
+            raise case.error(Law.INFORMATION, f"{what}other knowledge in View.state", position.history)
         some_look_alike = some_look_alike or twin.state != position.state
     has_chance = any(position.player == CHANCE for position in case.positions)
     if has_chance and not spec.perfect_information and not some_look_alike and not _has_twin(case):

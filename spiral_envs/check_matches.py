@@ -59,18 +59,25 @@ class MatchCase:
         while match.seat_to_move is not None:
             yield self.reply(match.view(match.seat_to_move), rng)
 
+    def submit(self, match: Match, text: str) -> None:
+        """Submits a reply, and names the law if that raises an error."""
+        try:
+            match.submit(text)
+        except Exception as error:
+            raise self.error(Law.FAULTS, f"the reply {text[:200]!r} raises {error!r}", match) from error
+
     def playing(self, match: Match) -> Iterator[tuple[object, ...]]:
         """Plays moves and yields, before each and after the last, all that the match tells."""
         for text in self.replies(match):
             yield _told(match)
-            match.submit(text)
+            self.submit(match, text)
         yield _told(match)
 
     def forfeits(self) -> Iterator[tuple[Match, Outcome]]:
         """Yields matches that a fault has ended, in different turns."""
         for match in self.matches(50):
             for turn, text in enumerate(self.replies(match)):
-                match.submit(Reply(fault=Fault.TRUNCATED) if turn == match.seed % 7 else text)
+                self.submit(match, Reply(fault=Fault.TRUNCATED) if turn == match.seed % 7 else text)
             if match.outcome is not None and match.outcome.fault is not None:
                 yield match, match.outcome
 
@@ -153,7 +160,7 @@ def _check_returns(case: MatchCase) -> None:
     low, high = case.source.return_range
     for match in case.matches(50):
         for text in case.replies(match):
-            match.submit(text)
+            case.submit(match, text)
         assert match.outcome is not None, "no seat is to move"
         if match.outcome.fault is not None and case.reply is not random_legal:
             raise ValueError(f"a reply is no move of {case.source.label}: {match.outcome.reason}")
@@ -174,7 +181,7 @@ def _check_round_trip(case: MatchCase) -> None:
         for text in case.replies(match):
             assert match.seat_to_move is not None, "there was a reply"
             is_listed = match.view(match.seat_to_move).legal_moves is not None
-            match.submit(text)
+            case.submit(match, text)
             if is_listed and match.turns[-1].move != text:
                 raise case.error(Law.ROUND_TRIP, f"{text!r} played {match.turns[-1].move!r}", match)
 
@@ -184,17 +191,17 @@ def _check_replies(case: MatchCase) -> None:
     for match in case.matches(10):
         for turn, text in enumerate(case.replies(match)):
             if not _is_tried(turn, rng):
-                match.submit(text)
+                case.submit(match, text)
                 continue
             plain = copy.deepcopy(match)
-            plain.submit(text)
+            case.submit(plain, text)
             for token in CONTROL_TOKENS[turn % 3 :: 3]:
                 spoken = copy.deepcopy(match)
-                spoken.submit(f"\\boxed{{{text[:-1]} | so {token} it is]}}")
+                case.submit(spoken, f"\\boxed{{{text[:-1]} | so {token} it is]}}")
                 if spoken.turns[-1].fault is None:
                     _check_remark(case, spoken, plain, token)
             boxed = f"<think>{_SECRET} {text}</think>{_SECRET} [{_SECRET}] \\boxed{{{text}}} {_SECRET}"
-            match.submit(boxed if turn % 2 or not text.startswith("[") else f"{_SECRET} {text} [{_SECRET}]")
+            case.submit(match, boxed if turn % 2 or not text.startswith("[") else f"{_SECRET} {text} [{_SECRET}]")
             if match.turns[-1].move != plain.turns[-1].move:
                 raise case.error(Law.ONLY_MOVES, f"{text!r} is not played with reasoning around it", match)
             if any(_SECRET in shown for shown in _texts(match)):
@@ -213,7 +220,7 @@ def _check_remark(case: MatchCase, match: Match, plain: Match, token: str) -> No
 def _check_copies(case: MatchCase) -> None:
     for match in case.matches(20):
         for text in islice(case.replies(match), match.seed % 5):
-            match.submit(text)
+            case.submit(match, text)
         before = _texts(match)
         if _texts(match) != before:
             raise case.error(Law.PURE_READING, "reading changed what the players are shown", match)
@@ -235,15 +242,15 @@ def _check_faults(case: MatchCase) -> None:
         for turn, text in enumerate(case.replies(match)):
             for reply in hostile_replies(text) if _is_tried(turn, rng) else ():
                 _check_hostile(case, copy.deepcopy(match), reply)
-            match.submit(text)
+            case.submit(match, text)
 
 
 def _check_hostile(case: MatchCase, match: Match, reply: str) -> None:
+    case.submit(match, reply)
     try:
-        match.submit(reply)
         _texts(match)
     except Exception as error:
-        raise case.error(Law.FAULTS, f"the reply {reply[:200]!r} raises {error!r}", match) from error
+        raise case.error(Law.FAULTS, f"after the reply {reply[:200]!r} looking raises {error!r}", match) from error
     turn = match.turns[-1]
     if isinstance(reply, Reply) and turn.fault is not reply.fault:
         raise case.error(Law.FAULTS, f"a reply with fault {reply.fault!r} has fault {turn.fault!r}", match)

@@ -32,7 +32,9 @@ class UnknownNameError(ValueError):
         """
         names = sorted(known)
         near = _nearest(name.lower(), names)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names) or 'none'}"
+        more = f" and {len(names) - _MAX_KNOWN} more" if len(names) > _MAX_KNOWN else ""
+        known_names = ", ".join(names[:_MAX_KNOWN]) or "none"
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {known_names}{more}"
         super().__init__(f"unknown {kind} {name!r}: {hint}")
         self.name = name
         self.near = tuple(near)
@@ -46,6 +48,9 @@ def _nearest(name: str, names: list[str]) -> list[str]:
 
 
 _MAX_GAP: Final = 0.15
+
+_MAX_KNOWN: Final = 40
+"""Of a longer list of names the first are told."""
 
 
 class MissingExtraError(ImportError):

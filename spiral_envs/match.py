@@ -13,7 +13,6 @@ from spiral_envs.chance import uniform
 from spiral_envs.errors import IllegalMoveError, MalformedMoveError, MoveError, UnknownNameError
 from spiral_envs.extraction import MAX_MOVE_CHARS, Rule, extract
 from spiral_envs.game import CHANCE, TERMINAL, GameSpec, Player, new_tuple
-from spiral_envs.registry import find_game, packaged_name
 
 _MAX_CACHED_TABLES: Final = 1024
 
@@ -313,13 +312,11 @@ class GameMatch:
     def __getstate__(self) -> tuple[Any, ...]:
         """Returns everything but what follows from it; the turns as a value, so that copies do not share them."""
         turns, state = tuple(self._turns), self._position.state
-        spec = packaged_name(self.spec) or self.spec
-        return (spec, self.seed, self.outcome, self.seat_to_move, self._policy, self._draws, turns, state)
+        return (self.spec, self.seed, self.outcome, self.seat_to_move, self._policy, self._draws, turns, state)
 
     def __setstate__(self, kept: tuple[Any, ...]) -> None:
         """Restores what `__getstate__` returned."""
-        spec, self.seed, self.outcome, self.seat_to_move, self._policy, self._draws, turns, state = kept
-        self.spec = find_game(spec) if isinstance(spec, str) else spec
+        self.spec, self.seed, self.outcome, self.seat_to_move, self._policy, self._draws, turns, state = kept
         self._turns = list(turns)
         self._positions = _positions(self.spec)
         num_turns = len(turns) - (self.outcome is not None and self.outcome.termination is Termination.FORFEIT)

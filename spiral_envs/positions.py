@@ -17,6 +17,19 @@ History: TypeAlias = tuple[tuple[Player, Any], ...]
 """The moves from the start, each with who made it."""
 
 
+class PositionError(Exception):
+    """The game raised an error where it should have told what a position is; the error is the cause.
+
+    Attributes:
+        history: The way to the position.
+    """
+
+    def __init__(self, history: History) -> None:
+        """Keeps the way."""
+        super().__init__(f"an error after {history!r}")
+        self.history = history
+
+
 class Position(NamedTuple):
     """A position that can be reached, with a way to it.
 
@@ -52,8 +65,12 @@ def possible_moves(spec: GameSpec, position: Position) -> tuple[Any, ...]:
 
 def after(spec: GameSpec, position: Position, move: Any) -> Position:
     """Returns the position that `move` leads to."""
-    state = spec.game.next_state(position.state, move)
-    return _look(spec, (*position.history, (position.player, move)), state, position.shown)
+    history = (*position.history, (position.player, move))
+    try:
+        state = spec.game.next_state(position.state, move)
+    except Exception as error:
+        raise PositionError(history) from error
+    return _look(spec, history, state, position.shown)
 
 
 def start(spec: GameSpec) -> Position:
@@ -117,9 +134,15 @@ def _random_positions(spec: GameSpec, rng: random.Random, num_games: int) -> Ite
 
 
 def _look(spec: GameSpec, history: History, state: Any, shown: tuple[tuple[str, ...], ...]) -> Position:
-    player = spec.game.to_move(state)
+    try:
+        hash(state)
+        player = spec.game.to_move(state)
+        texts = () if player == CHANCE else tuple(spec.codec.observe(state, seat) for seat in range(len(shown)))
+        # Raises unless they are texts.
+        "".join(texts)
+    except Exception as error:
+        raise PositionError(history) from error
     if player != CHANCE:
-        texts = [spec.codec.observe(state, seat) for seat in range(len(shown))]
         shown = tuple(
             past if past and past[-1] == text else (*past, text) for past, text in zip(shown, texts, strict=True)
         )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import copyreg
+import re
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 from spiral_envs.errors import UnknownNameError
 from spiral_envs.game import GameSpec
@@ -33,6 +35,9 @@ _READABLE_BRIDGES: Final = {"openspiel": "spiral_envs.bridges.openspiel"}
 _specs: Final[dict[str, GameSpec]] = {}
 _configured: Final[dict[str, GameSpec]] = {}
 
+_MAX_CONFIGURED: Final = 512
+"""Configurations that are remembered, by every way in which they were asked for."""
+
 
 def game_ids() -> tuple[str, ...]:
     """Returns the ids of all registered games, the package's own first."""
@@ -43,8 +48,10 @@ def register(spec: GameSpec) -> None:
     """Adds a game under `spec.id`, so that `make`, the trainer and the arena find it.
 
     Raises:
-        ValueError: Another game has that id.
+        ValueError: Another game has that id, or its name is not made of lower-case words.
     """
+    if not re.fullmatch("[a-z][a-z0-9_]*", spec.name):
+        raise ValueError(f"the name of a game is {spec.name!r}: expected lower-case letters, digits and underscores")
     if spec.id in _MODULES or _specs.get(spec.id, spec) is not spec:
         raise ValueError(f"game {spec.id!r} is registered already: raise its version or choose another name")
     _specs[spec.id] = spec
@@ -71,8 +78,7 @@ def find_game(game: str, /, **options: object) -> GameSpec:
     bridge, colon, _ = game.partition(":")
     if colon and bridge in _READABLE_BRIDGES:
         bridged: GameSpec = import_module(_READABLE_BRIDGES[bridge]).find_game(game, **options)
-        bridged = _configured[asked_for] = _configured.setdefault(bridged.label, bridged)
-        return bridged
+        return _remember(bridged, asked_for)
     game_id, parsed = parse_game(game)
     spec = _specs.get(game_id)
     if spec is None:
@@ -84,14 +90,31 @@ def find_game(game: str, /, **options: object) -> GameSpec:
     if not asked:
         return spec
     configured = spec.with_options(asked)
-    # One object a configuration, so that its matches share their caches.
-    configured = _configured[asked_for] = _configured.setdefault(configured.label, configured)
-    return configured
+    return _remember(configured, asked_for)
 
 
 def packaged_name(spec: GameSpec) -> str | None:
     """Returns the name by which every process finds the game; None for a game that a user has made or registered."""
-    return spec.label if spec.id in _MODULES and spec in (_specs.get(spec.label), _configured.get(spec.label)) else None
+    is_packaged = spec.id in _MODULES or spec.label.partition(":")[0] in _READABLE_BRIDGES
+    return spec.label if is_packaged and spec in (_specs.get(spec.label), _configured.get(spec.label)) else None
+
+
+def _remember(spec: GameSpec, asked_for: str) -> GameSpec:
+    """Returns one object a configuration, so that its matches share their caches; the oldest ones are forgotten."""
+    spec = _configured[asked_for] = _configured.setdefault(spec.label, spec)
+    while len(_configured) > _MAX_CONFIGURED:
+        del _configured[next(iter(_configured))]
+    return spec
+
+
+def _reduce(spec: GameSpec) -> Any:
+    """Returns how to pickle a game: by its name where every process knows it."""
+    name = packaged_name(spec)
+    return object.__reduce_ex__(spec, 2) if name is None else (find_game, (name,))
+
+
+# A specification knows no registry.
+copyreg.pickle(GameSpec, _reduce)
 
 
 def parse_game(game: str) -> tuple[str, Mapping[str, object]]:
@@ -110,6 +133,8 @@ def parse_game(game: str) -> tuple[str, Mapping[str, object]]:
         name, equals, value = (part.strip() for part in pair.partition("="))
         if not equals or not name.isidentifier():
             raise ValueError(f"cannot read option {pair!r} of game {game!r}: expected option=value")
+        if name in options:
+            raise ValueError(f"option {name} stands twice in game {game!r}")
         options[name] = _literal(value)
     return game_id, options
 

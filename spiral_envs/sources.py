@@ -7,6 +7,7 @@ from functools import lru_cache, partial
 from importlib import import_module
 from typing import Final
 
+from spiral_envs.errors import UnknownNameError
 from spiral_envs.game import GameSpec
 from spiral_envs.match import GameMatch, MatchSource
 from spiral_envs.registry import find_game
@@ -16,6 +17,9 @@ _BRIDGES: Final = {
     "pettingzoo": "spiral_envs.bridges.pettingzoo",
 }
 """The bridges to environments, by what comes before the colon: `find_source(game, **options) -> MatchSource`."""
+
+BRIDGES: Final = (*_BRIDGES, "openspiel")
+"""What may come before the colon."""
 
 _MAX_KNOWN: Final = 1024
 
@@ -43,6 +47,8 @@ def find_source(game: str, /, **options: object) -> MatchSource:
     if colon and bridge in _BRIDGES:
         find: Callable[..., MatchSource] = import_module(_BRIDGES[bridge]).find_source
         return find(game, **options)
+    if colon and bridge not in BRIDGES:
+        raise UnknownNameError("bridge", bridge, BRIDGES)
     source = source_of(find_game(game, **options))
     if not options and len(_known) < _MAX_KNOWN:
         _known[game] = source

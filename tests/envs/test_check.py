@@ -398,3 +398,95 @@ def test_a_discrete_form_that_lacks_moves_or_shows_more_than_the_text_breaks_law
 
 def test_a_sound_discrete_form_passes():
     check_game(kuhn(discrete=DiscreteForm(moves=BETS, shape=(1,), features=cards_in_numbers)))
+
+
+class OneOutcomeTwice(KuhnPoker):
+    def chance_outcomes(self, state):
+        outcomes = super().chance_outcomes(state)
+        return outcomes and tuple((card, p / 2) for card, p in outcomes for _ in range(2))
+
+
+class NegativeProbability(KuhnPoker):
+    def chance_outcomes(self, state):
+        outcomes = super().chance_outcomes(state)
+        return outcomes and ((outcomes[0][0], 1.5), (outcomes[1][0], -0.5))
+
+
+class NanProbability(KuhnPoker):
+    def chance_outcomes(self, state):
+        return tuple((card, float("nan")) for card, _ in super().chance_outcomes(state))
+
+
+class ReturnsAList(KuhnPoker):
+    def returns(self, state):
+        return list(super().returns(state))
+
+
+class ReturnsNan(KuhnPoker):
+    def returns(self, state):
+        return tuple(value * float("nan") for value in super().returns(state)) if state.finished else (0.0, 0.0)
+
+
+class ThirdOfTwo(KuhnPoker):
+    def to_move(self, state):
+        player = super().to_move(state)
+        return 2 if player == 1 else player
+
+
+class MutableState(KuhnPoker):
+    def initial_state(self):
+        return [super().initial_state()]
+
+
+@pytest.mark.parametrize(
+    "game",
+    [OneOutcomeTwice, NegativeProbability, NanProbability, ReturnsAList, ReturnsNan, ThirdOfTwo, MutableState],
+)
+def test_rules_that_do_not_keep_their_types_and_ranges_break_law_0(game):
+    with pytest.raises(BrokenLawError, match=r"law 0 \(sound rules\).* after"):
+        check_game(kuhn(game=game))
+
+
+class ObserveRaises(KuhnCodec):
+    def observe(self, state, seat):
+        return {}[state.hand.bets]
+
+
+class ObserveGivesNothing(KuhnCodec):
+    def observe(self, state, seat):
+        return None
+
+
+class RulesRaise(KuhnCodec):
+    def rules(self, seat):
+        raise KeyError(seat)
+
+
+@pytest.mark.parametrize("codec", [ObserveRaises, ObserveGivesNothing, RulesRaise])
+def test_an_error_of_the_text_is_told_with_the_history(codec):
+    with pytest.raises(BrokenLawError, match=r"law 0 \(sound rules\).*Error.* after"):
+        check_game(kuhn(codec=codec))
+
+
+class ParsesWithoutCare(KuhnCodec):
+    def parse_move(self, state, text):
+        return list(Bet)[["check", "bet", "call", "fold"].index(unbracketed(text).lower())]
+
+
+def test_a_parser_that_raises_another_error_breaks_law_8():
+    with pytest.raises(BrokenLawError, match=r"law 8 \(faults\)"):
+        check_game(kuhn(codec=ParsesWithoutCare))
+
+
+def all_of_it(state, seat):
+    return state
+
+
+def test_knowledge_of_what_is_hidden_breaks_law_4():
+    with pytest.raises(BrokenLawError, match=r"law 4 \(information\): .*other knowledge in View.state"):
+        check_game(kuhn(knowledge=all_of_it))
+
+
+def test_a_game_of_cards_that_claims_perfect_information_breaks_law_4():
+    with pytest.raises(BrokenLawError, match=r"law 4 \(information\): .*perfect information"):
+        check_game(kuhn(perfect_information=True))

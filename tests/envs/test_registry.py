@@ -1,10 +1,13 @@
 """Finding games by name, options, and adding games."""
 
+import pickle
 from dataclasses import replace
 
 import pytest
 
-from spiral_envs import UnknownNameError, find_game, game_ids, make_match, registry
+import spiral_envs
+from spiral_envs import UnknownNameError, find_game, find_source, game_ids, make_match, registry
+from spiral_envs.aec import raw_env
 from spiral_envs.registry import parse_game, register
 
 
@@ -129,3 +132,55 @@ def test_a_spec_whose_parts_do_not_fit_is_refused():
         replace(spec, roles=("X",))
     with pytest.raises(ValueError, match="does not fit a zero-sum game of two"):
         replace(spec, return_range=(-1.0, 2.0))
+
+
+@pytest.mark.parametrize("game", ["connect_four_v0", "kuhn_poker_v0(hands=2)", "openspiel:kuhn_poker"])
+def test_a_game_pickles_by_its_name(game):
+    spec = find_game(game)
+
+    assert pickle.loads(pickle.dumps(spec)) is spec
+    assert len(pickle.dumps(spec)) < 200
+
+
+def test_an_environment_that_was_pickled_shares_the_game():
+    env = raw_env("nim_v0")
+    env.reset(seed=0)
+
+    copied = pickle.loads(pickle.dumps(env))
+    copied.reset(seed=0)
+
+    assert copied._match.spec is env._match.spec
+
+
+def test_configurations_are_remembered_within_a_bound():
+    for target in range(2, 500):
+        for max_turns in (10, 11):
+            find_game("pig_dice_v0", target=target, max_turns=max_turns)
+
+    assert len(registry._configured) <= registry._MAX_CONFIGURED
+
+
+def test_an_option_that_stands_twice_is_refused():
+    with pytest.raises(ValueError, match="option hands stands twice"):
+        find_game("kuhn_poker_v0(hands=1,hands=2)")
+
+
+@pytest.mark.parametrize("name", ["my game", "Chess", "", "9_men"])
+def test_a_name_that_is_no_lower_case_word_is_not_registered(name):
+    spec = replace(find_game("nim_v0"), name=name)
+
+    with pytest.raises(ValueError, match="expected lower-case letters"):
+        spiral_envs.register(spec)
+
+    assert spec.id not in game_ids()
+
+
+def test_an_unknown_bridge_is_told_from_an_unknown_game():
+    with pytest.raises(UnknownNameError, match="unknown bridge 'petingzoo': did you mean pettingzoo"):
+        find_source("petingzoo:connect_four_v3")
+
+
+def test_a_long_list_of_known_names_is_cut():
+    error = UnknownNameError("thing", "?", [f"name_{index}" for index in range(1000)])
+
+    assert str(error).endswith("and 960 more")
