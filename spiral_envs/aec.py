@@ -10,6 +10,7 @@ says; it never raises.
 
 from __future__ import annotations
 
+import operator
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,9 +29,9 @@ from pettingzoo.utils.wrappers import OrderEnforcingWrapper  # pyright: ignore[r
 from spiral_envs.discrete import ArrayObservation, DiscreteGame, discrete_game_of
 from spiral_envs.errors import UnknownNameError
 from spiral_envs.game import GameSpec, Player
-from spiral_envs.match import GameMatch, InvalidMove, Match, MatchSource, View
+from spiral_envs.match import GameMatch, Match, MatchSource, View
 from spiral_envs.sources import find_source
-from spiral_envs.spaces import OBSERVATIONS, MoveText, PlainText
+from spiral_envs.spaces import OBSERVATIONS, MoveText
 
 RENDER_MODES: Final = ("ansi", "human")
 
@@ -98,13 +99,18 @@ class MatchAECEnv(AECEnv[str, ObservationT, ActionT | None], Generic[MatchT, Obs
         Args:
             seed: Decides every chance move of this match, and the matches that later resets start without a seed.
             options: Not used.
+
+        Raises:
+            TypeError: `seed` is no integer.
+            ValueError: `seed` is negative.
         """
         if seed is None:
             if self._stream is None:
                 self._stream = random.Random(self._stream_seed)
             seed = self._stream.getrandbits(32)
         else:
-            seed = int(seed)
+            # numpy's integers count, 1.5 does not.
+            seed = operator.index(seed)
             self._stream_seed, self._stream = seed, None
         self._match = self._start_match(seed)
         self.agents = self.possible_agents.copy()
@@ -217,9 +223,9 @@ class TextAECEnv(MatchAECEnv[Match, str, str]):
         self._view: View | None = None
         self._mover_moves = self._moves[self.possible_agents[0]]
 
-    def observation_space(self, agent: str) -> PlainText:
+    def observation_space(self, agent: str) -> Space[str]:
         """Returns the space of all texts, one object for all."""
-        return OBSERVATIONS
+        return self.observation_spaces[agent]
 
     def action_space(self, agent: str) -> MoveText:
         """Returns the space of all replies; a sample is a legal move of `agent`."""
@@ -388,7 +394,8 @@ def make(
 
     Raises:
         UnknownNameError: No such game, option, policy, form of actions or render mode.
-        ValueError: The value of an option is out of its range, or the game has no fixed list of moves.
+        ValueError: The value of an option is out of its range, the game has no fixed list of moves, or it cannot follow
+            the policy.
     """
     return OrderEnforcingWrapper(
         raw_env(game_id, invalid_move=invalid_move, actions=actions, render_mode=render_mode, **game_options)
@@ -406,9 +413,9 @@ def raw_env(
     """Returns the same environment without any check of the order of calls; the arguments are those of `make`."""
     if actions not in ACTION_FORMS:
         raise UnknownNameError("form of actions", actions, ACTION_FORMS)
-    if invalid_move not in _POLICIES:
-        raise UnknownNameError("invalid_move policy", invalid_move, _POLICIES)
     source = find_source(game_id, **game_options)
+    # A policy that does not exist, or that this game cannot follow, is told now rather than at the first reset.
+    source.start(seed=0, invalid_move=invalid_move)
     if actions == "discrete":
         game = discrete_game_of(source)
         return DiscreteAECEnv(game, partial(_start_game, game.spec, invalid_move), render_mode=render_mode)
@@ -464,6 +471,3 @@ def _start_match(source: MatchSource, invalid_move: str, seed: int) -> Match:
 
 def _start_game(spec: GameSpec, invalid_move: str, seed: int) -> GameMatch:
     return GameMatch(spec, seed=seed, invalid_move=invalid_move)
-
-
-_POLICIES: Final = tuple(policy.value for policy in InvalidMove)

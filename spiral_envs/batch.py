@@ -61,6 +61,9 @@ class MatchBatch:
 
     A match that ends is reported and replaced by the next one at once, so that the batch keeps its size, until `limit`
     matches have been started; then the batch shrinks, and is over when `views` is empty.
+
+    An error of the game's own code in a step leaves the same matches in `matches`, some of them one turn further on;
+    `reset` is the way out.
     """
 
     def __init__(
@@ -85,7 +88,7 @@ class MatchBatch:
 
         Raises:
             UnknownNameError: No such game, option or policy.
-            ValueError: An argument or an option is out of its range.
+            ValueError: An argument or an option is out of its range, or a match is over at its start.
         """
         self._starts = _Starts(find_source(game_id, **game_options), seed, invalid_move)
         if num_matches < 1:
@@ -107,11 +110,14 @@ class MatchBatch:
 
         Args:
             seed: Starts the numbers of the matches from 0 again, with this seed; without it they go on.
+
+        Raises:
+            ValueError: `seed` is negative, or a match is over at its start.
         """
         self._starts.reset(seed)
         self._left = self._limit
         self._running = []
-        self._fill(self._num_matches)
+        self._running = self._next(self._num_matches)
         return self._views()
 
     def step(self, replies: Sequence[str]) -> BatchStep:
@@ -120,7 +126,7 @@ class MatchBatch:
         Raises:
             RuntimeError: No match is running.
             TypeError: A reply is not a text.
-            ValueError: There are more or fewer replies than running matches.
+            ValueError: There are more or fewer replies than running matches, or a new match is over at its start.
         """
         if not self._running:
             raise RuntimeError("no match is running: call reset()")
@@ -130,22 +136,23 @@ class MatchBatch:
             if not isinstance(reply, str):  # pyright: ignore[reportUnnecessaryIsInstance] - a user's loop is not typed
                 raise TypeError(f"reply {place} is {reply!r}: expected a text such as '[move]'")
         finished: dict[int, Episode] = {}
-        before, self._running = self._running, []
-        for place, ((number, match), reply) in enumerate(zip(before, replies, strict=True)):
+        running: list[tuple[int, Match]] = []
+        for place, ((number, match), reply) in enumerate(zip(self._running, replies, strict=True)):
             match.submit(reply)
             if match.seat_to_move is None:
                 finished[place] = self._starts.record(number, match)
-                self._fill(1)
+                running += self._next(1)
             else:
-                self._running.append((number, match))
+                running.append((number, match))
+        self._running = running
         return BatchStep(self._views(), finished)
 
-    def _fill(self, count: int) -> None:
-        """Starts `count` matches, or as many as the limit leaves."""
+    def _next(self, count: int) -> list[tuple[int, Match]]:
+        """Returns `count` new matches, or as many as the limit leaves."""
         if self._left is not None:
             count = min(count, self._left)
             self._left -= count
-        self._running.extend(self._starts.next() for _ in range(count))
+        return [self._starts.next() for _ in range(count)]
 
     def _views(self) -> list[View]:
         views: list[View] = []
@@ -159,7 +166,8 @@ class MatchBatch:
 class DiscreteMatchBatch:
     """Matches of one game with a fixed list of moves side by side, as arrays: for learners that read no text.
 
-    A match that ends is replaced by the next one at once, so that the batch keeps its size.
+    A match that ends is replaced by the next one at once, so that the batch keeps its size. After an error of the
+    game's own code in a step, `reset` is the way out.
 
     Attributes:
         num_matches: The size of the batch, B.
@@ -182,7 +190,8 @@ class DiscreteMatchBatch:
 
         Raises:
             UnknownNameError: No such game, option or policy.
-            ValueError: An argument or an option is out of its range, or the game has no fixed list of moves.
+            ValueError: An argument or an option is out of its range, the game has no fixed list of moves, or a match is
+                over at its start.
         """
         source = find_source(game_id, **game_options)
         self._game = discrete_game_of(source)
@@ -201,8 +210,12 @@ class DiscreteMatchBatch:
 
         Args:
             seed: Starts the numbers of the matches from 0 again, with this seed; without it they go on.
+
+        Raises:
+            ValueError: `seed` is negative, or a match is over at its start.
         """
         self._starts.reset(seed)
+        self._running = []
         self._running = [self._start() for _ in range(self.num_matches)]
         return self._show({})
 
@@ -215,7 +228,7 @@ class DiscreteMatchBatch:
         Raises:
             RuntimeError: No match is running.
             TypeError: The actions are not integers.
-            ValueError: There are more or fewer actions than matches.
+            ValueError: There are more or fewer actions than matches, or a new match is over at its start.
         """
         if not self._running:
             raise RuntimeError("no match is running: call reset()")
@@ -225,13 +238,14 @@ class DiscreteMatchBatch:
         if not np.issubdtype(numbers.dtype, np.integer):
             raise TypeError(f"actions are of type {numbers.dtype}: expected integers")
         finished: dict[int, Episode] = {}
-        game, running, legal = self._game, self._running, self._legal
+        game, running, legal = self._game, self._running.copy(), self._legal
         for row, action in enumerate(numbers.tolist()):
             number, match = running[row]
             match.submit(game.reply(action, legal[row]))
             if match.seat_to_move is None:
                 finished[row] = self._starts.record(number, match)
                 running[row] = self._start()
+        self._running = running
         return self._show(finished)
 
     def _start(self) -> tuple[int, GameMatch]:
@@ -270,8 +284,8 @@ class _Starts:
         self._invalid_move = invalid_move
         self._agents = (AGENT,) * len(source.roles)
         self.reset(seed)
-        # A wrong policy is told now rather than at the first reset.
-        source.start(seed=0, invalid_move=invalid_move)
+        # A wrong policy, and a game in which nobody ever moves, are told now rather than at the first reset.
+        self._start(0)
 
     def reset(self, seed: int | None) -> None:
         """Starts the numbers again with a seed; goes on without one."""
@@ -287,8 +301,19 @@ class _Starts:
         """Returns the next match, with its number."""
         number = self._number
         self._number += 1
-        return number, self._source.start(seed=batch_seed(self._seed, number), invalid_move=self._invalid_move)
+        return number, self._start(batch_seed(self._seed, number))
 
     def record(self, number: int, match: Match) -> Episode:
         """Returns the record of a match that is over."""
         return Episode.of(match, index=number, agents=self._agents)
+
+    def _start(self, seed: int) -> Match:
+        """Returns a match in which a seat is to move: there is no reply of whose place its end could be told.
+
+        Raises:
+            ValueError: The match is over at its start.
+        """
+        match = self._source.start(seed=seed, invalid_move=self._invalid_move)
+        if match.seat_to_move is None:
+            raise ValueError(f"the match of {match.game} with seed {seed} is over at its start: a batch needs moves")
+        return match

@@ -6,8 +6,9 @@ texts have no fixed size: with text actions give it `vector_kwargs={"shared_memo
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import gymnasium
 import numpy as np
@@ -43,7 +44,7 @@ class SeatEnv(gymnasium.Env[Any, Any]):
         game_id: str,
         *,
         opponent: str | Agent | Sequence[str | Agent] = "random",
-        seat: int | str = "random",
+        seat: SupportsIndex | str = "random",
         actions: str = "text",
         invalid_move: str = "forfeit",
         render_mode: str | None = None,
@@ -239,7 +240,7 @@ def _opponents_of(opponent: str | Agent | Sequence[str | Agent], num_others: int
     return tuple(opponent)
 
 
-def _seats_of(seat: int | str, num_seats: int) -> tuple[Player, ...]:
+def _seats_of(seat: SupportsIndex | str, num_seats: int) -> tuple[Player, ...]:
     """Returns the seats among which the learner's is drawn.
 
     Raises:
@@ -247,6 +248,9 @@ def _seats_of(seat: int | str, num_seats: int) -> tuple[Player, ...]:
     """
     if seat == "random":
         return tuple(range(num_seats))
-    if type(seat) is int and 0 <= seat < num_seats:
-        return (seat,)
+    # numpy's integers count, True does not.
+    if isinstance(seat, SupportsIndex) and not isinstance(seat, bool):
+        number = operator.index(seat)
+        if 0 <= number < num_seats:
+            return (number,)
     raise ValueError(f"seat is {seat!r}: expected 0 to {num_seats - 1} or 'random'")

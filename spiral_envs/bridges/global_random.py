@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-_NUMPY_SEEDS: Final = 2**32
+_WORD_BITS: Final = 32
 
 _LOCK: Final = threading.RLock()
 """Two threads that borrow the same global numbers would mix them up."""
@@ -27,10 +27,12 @@ class GlobalRandom:
     __slots__ = ("_numpy_state", "_python_state")
 
     def __init__(self, seed: int) -> None:
-        """Sets both states as seeding with `seed` would, without touching the global ones."""
+        """Sets both states as seeding with `seed` would, an integer from 0, without touching the global ones."""
         self._python_state: Any = random.Random(seed).getstate()
-        # numpy takes no negative and no larger seeds.
-        self._numpy_state: Any = np.random.RandomState(seed % _NUMPY_SEEDS).get_state(legacy=False)
+        # numpy takes a larger seed only as an array of words.
+        words = [seed >> bit & (1 << _WORD_BITS) - 1 for bit in range(0, seed.bit_length(), _WORD_BITS)]
+        numpy_seed = words if len(words) > 1 else seed
+        self._numpy_state: Any = np.random.RandomState(numpy_seed).get_state(legacy=False)
 
     @contextmanager
     def borrowed(self) -> Generator[None]:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import operator
 import os
+import random
 import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -134,26 +135,19 @@ def find_source(game: str, **options: object) -> MatchSource:
     Raises:
         MissingExtraError: A package that the environment needs is not installed.
         UnknownNameError: There is no such environment or option.
-        ValueError: The value of an option is out of its range, or the environment cannot work here.
+        ValueError: The value of an option is out of its range, the values do not go together, or the environment cannot
+            work here.
     """
     name, parsed = parse_game(game.strip().removeprefix(_PREFIX))
     if name in REFUSED:
         raise ValueError(f"{_PREFIX}{name} cannot work here: {REFUSED[name]}")
     if name not in ENVIRONMENTS:
         raise UnknownNameError("classic environment of PettingZoo", name, ENVIRONMENTS)
-    environment = ENVIRONMENTS[name]
-    asked = {**parsed, **options}
-    for option, value in asked.items():
-        if option not in environment.options:
-            raise UnknownNameError(f"option of {_PREFIX}{name}", option, environment.options)
-        choice = environment.options[option]
-        if not choice.accepts(value):
-            raise ValueError(f"option {option} of {_PREFIX}{name} is {value!r}: expected {choice.expected}")
-    missing = _missing(environment)
+    configured = _configured(name, {**parsed, **options})
+    missing = _missing(configured.environment)
     if missing:
         raise MissingExtraError(f"{_PREFIX}{name} ({', '.join(missing)})", "pettingzoo")
-    changed = {option: value for option, value in asked.items() if value != environment.options[option].default}
-    return _source(_Game(name, tuple(sorted(changed.items()))))
+    return _source(configured)
 
 
 def game_statuses() -> tuple[GameStatus, ...]:
@@ -372,8 +366,8 @@ class _Table:
             # Of spaces whose bounds change their type, which nobody here reads.
             warnings.simplefilter("ignore")
             self._env: Any = _module(game.name).raw_env(**dict(game.settings))
-            # The seeds of the packages below are of 32 bits.
-            self._env.reset(seed=seed % 2**31)
+            # The seeds of the packages below are of 32 bits; seeds of batches differ above those, too.
+            self._env.reset(seed=random.Random(seed).getrandbits(31))
             self._rewards = [0.0] * len(game.roles)
             self._shown: dict[Player, str] = {}
             self.seat_to_move: Player | None = None
@@ -435,6 +429,7 @@ class _Table:
         names = self._game.environment.text.names(env, seat, actions)
         self.seat_to_move = seat
         self.legal = {f"[{name}]": action for name, action in zip(names, actions, strict=True)}
+        assert self.legal, "a seat that is to move has a legal move"
         assert len(self.legal) == len(actions), "no two actions have the same name"
 
     @contextmanager
@@ -465,6 +460,27 @@ def _go_board(game: _Game) -> Generator[None]:
 
 _GO_BOARDS: Final[dict[int, tuple[Any, ...]]] = {}
 """What `pettingzoo.classic.go` keeps for a size of the board."""
+
+
+def _configured(name: str, asked: Mapping[str, object]) -> _Game:
+    """Returns an environment with the options that are asked for, each checked, and then all together.
+
+    Raises:
+        UnknownNameError: There is no such option.
+        ValueError: The value of an option is out of its range, or the values do not go together.
+    """
+    options = ENVIRONMENTS[name].options
+    for option, value in asked.items():
+        if option not in options:
+            raise UnknownNameError(f"option of {_PREFIX}{name}", option, options)
+        if not options[option].accepts(value):
+            raise ValueError(f"option {option} of {_PREFIX}{name} is {value!r}: expected {options[option].expected}")
+    changed = {option: value for option, value in asked.items() if value != options[option].default}
+    game = _Game(name, tuple(sorted(changed.items())))
+    conflict = game.environment.conflict(game.settings)
+    if conflict:
+        raise ValueError(f"options of {_PREFIX}{name}: {conflict}")
+    return game
 
 
 @lru_cache(maxsize=256)

@@ -65,6 +65,7 @@ class Environment:
         syntax: What a move's name looks like, in any position.
         roles: The roles of the seats; None for `Player 0`, `Player 1` and so on.
         options: Its options.
+        conflict: Why values of the options, each in its range, do not go together; empty when they do.
         num_players: The number of seats.
         return_range: The lowest and the highest return of a seat.
         zero_sum: Whether the returns sum to 0.
@@ -81,6 +82,7 @@ class Environment:
     syntax: re.Pattern[str]
     roles: tuple[str, ...] | None = None
     options: Mapping[str, Choice] = field(default_factory=dict[str, Choice])
+    conflict: Callable[[OptionValues], str] = lambda _: ""
     num_players: Callable[[OptionValues], int] = lambda _: 2
     return_range: Callable[[OptionValues], tuple[float, float]] = lambda _: (-1.0, 1.0)
     zero_sum: bool = True
@@ -302,6 +304,21 @@ _HOLDEM: Final = (
 _LIMIT_NAMES: Final = ("call", "raise", "fold", "check")
 
 
+def _hanabi_conflict(options: OptionValues) -> str:
+    """Returns why Hanabi cannot be dealt: OpenSpiel ends the whole process when there are too few cards."""
+    colors, ranks, players, hand_size = (options[name] for name in ("colors", "ranks", "players", "hand_size"))
+    if players > colors:
+        return f"players is {players} and colors is {colors}: expected at most as many players as colors"
+    # Of each colour three cards of the first rank, one of the last and two of each other.
+    num_cards = 2 * colors * ranks
+    if players * hand_size > num_cards:
+        return (
+            f"players is {players} and hand_size is {hand_size}: expected at most {num_cards} cards in all hands, as"
+            f" many as there are of {colors} colors and {ranks} ranks"
+        )
+    return ""
+
+
 def _seats(options: OptionValues) -> int:
     return int(options["num_players"])
 
@@ -382,10 +399,9 @@ ENVIRONMENTS: Final = {
                     expected="minimal, card_knowledge or seer",
                     accepts=lambda value: value in ("minimal", "card_knowledge", "seer"),
                 ),
-                "random_start_player": Choice(
-                    default=False, expected="True or False", accepts=lambda value: type(value) is bool
-                ),
+                # Not random_start_player: PettingZoo names player_0 first whoever starts.
             },
+            conflict=_hanabi_conflict,
             num_players=lambda options: int(options["players"]),
             return_range=lambda options: (0.0, float(options["colors"] * options["ranks"])),
             zero_sum=False,

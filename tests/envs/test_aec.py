@@ -103,6 +103,14 @@ def test_resets_without_a_seed_go_on_from_the_last_seed_and_differ():
     assert len(set(runs[0])) == 6, "there are six deals"
 
 
+@pytest.mark.parametrize("seed", [1.5, "1"])
+def test_a_seed_that_is_no_integer_is_an_error_of_the_program(seed):
+    env = kuhn_poker_v0.raw_env()
+
+    with pytest.raises(TypeError, match="integer"):
+        env.reset(seed=seed)
+
+
 def test_an_environment_that_was_never_seeded_leaves_the_global_random_numbers_alone():
     before = global_random_state()
 
@@ -367,6 +375,16 @@ def test_spaces_hold_any_text_and_are_the_same_on_every_call():
     assert env.action_space("player_0") is not env.action_space("player_1")
 
 
+@pytest.mark.parametrize("actions", ["text", "discrete"])
+def test_agents_that_are_not_there_have_no_spaces(actions):
+    env = tic_tac_toe_v0.raw_env(actions=actions)
+
+    with pytest.raises(KeyError):
+        env.observation_space("player_2")
+    with pytest.raises(KeyError):
+        env.action_space("player_2")
+
+
 def test_only_the_agent_to_move_has_a_move_to_sample():
     env = tic_tac_toe_v0.raw_env()
     env.reset(seed=0)
@@ -497,6 +515,12 @@ def test_the_metadata_name_the_game():
 def test_a_wrong_name_is_refused_with_the_nearest(game, options, message):
     with pytest.raises(UnknownNameError, match=message):
         spiral_envs.make(game, **options)
+
+
+def test_a_policy_that_the_game_cannot_follow_is_refused_at_once():
+    pytest.importorskip("textarena")
+    with pytest.raises(ValueError, match="invalid_move 'random' needs legal moves, which textarena:Nim-v0 does not"):
+        spiral_envs.make("textarena:Nim-v0", invalid_move="random")
 
 
 def test_options_can_stand_in_the_id():

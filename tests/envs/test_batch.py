@@ -2,10 +2,11 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from stones import STONES_SPEC
+from stones import STONES_SPEC, Stones, Table
 
 import spiral_envs
 from spiral_envs import Fault, Termination, UnknownNameError
@@ -178,6 +179,59 @@ def test_a_fault_can_cost_a_random_move_instead():
     [view], finished = batch.step(["nonsense"])
 
     assert (view.turn, finished) == (1, {})
+
+
+class Ended(Stones):
+    """Stones of which none are on the table."""
+
+    def initial_state(self):
+        """Returns the table after the last stone."""
+        return Table(0, 0)
+
+
+class Dropped(Stones):
+    """Stones that fall down when the last two are taken at once."""
+
+    def next_state(self, state, move):
+        """Returns the table, or raises an error of the game's own."""
+        if (state.left, move) == (2, 2):
+            raise ZeroDivisionError("the stones are gone")
+        return super().next_state(state, move)
+
+
+@pytest.mark.parametrize("kind", [MatchBatch, DiscreteMatchBatch])
+def test_a_game_that_is_over_at_its_start_is_refused_at_once(stones, kind):
+    spiral_envs.register(replace(STONES_SPEC, version=1, game=Ended()))
+
+    with pytest.raises(ValueError, match=r"^the match of stones_v1 with seed 0 is over at its start: a batch needs"):
+        kind("stones_v1", 2, seed=0)
+
+
+def test_a_bridged_game_that_is_over_at_its_start_is_refused_at_once():
+    pytest.importorskip("pyspiel")
+    with pytest.raises(ValueError, match="is over at its start"):
+        MatchBatch("openspiel:oshi_zumo(coins=0)", 2, seed=0)
+
+
+@pytest.mark.parametrize(("kind", "one", "two"), [(MatchBatch, "[1]", "[2]"), (DiscreteMatchBatch, 0, 1)])
+def test_an_error_of_the_game_in_a_step_loses_no_match(stones, kind, one, two):
+    spiral_envs.register(replace(STONES_SPEC, version=2, game=Dropped()))
+    batch = kind("stones_v2", 4, seed=0)
+    batch.reset()
+    # One stone is left in the first match, two in each other.
+    for replies in ([two] * 4, [two] * 4, [two, one, one, one]):
+        batch.step(replies)
+    before = [match for _, match in batch._running]
+
+    # The first ends, the second goes on, the third fails, the fourth is not reached.
+    with pytest.raises(ZeroDivisionError):
+        batch.step([one, one, two, one])
+
+    after = [match for _, match in batch._running]
+    assert all(match is kept for match, kept in zip(after, before, strict=True))
+    assert [len(match.turns) for match in after] == [4, 4, 3, 3]
+    batch.reset()
+    assert [match.turns for _, match in batch._running] == [()] * 4
 
 
 def test_arrays_say_who_moves_what_it_knows_and_what_it_may_do(stones):

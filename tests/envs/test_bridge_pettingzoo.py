@@ -97,12 +97,57 @@ def test_statuses_name_every_environment():
         ("go_v5", {"komi": "half"}, ValueError, "is 'half': expected a number"),
         ("rps_v2", {"num_actions": 4}, ValueError, "is 4: expected an odd integer from 3 to 99"),
         ("hanabi_v5", {"observation_type": "all"}, ValueError, "is 'all': expected minimal, card_knowledge or seer"),
+        ("hanabi_v5", {"random_start_player": True}, UnknownNameError, "unknown option of pettingzoo:hanabi_v5"),
+        (
+            "hanabi_v5(players=3,colors=2)",
+            {},
+            ValueError,
+            "^options of pettingzoo:hanabi_v5: players is 3 and colors is 2: expected at most as many players as",
+        ),
+        (
+            # Twice five colours of 3 + 1 cards against five hands of five.
+            "hanabi_v5(players=5,colors=5,ranks=2)",
+            {},
+            ValueError,
+            "players is 5 and hand_size is 5: expected at most 20 cards in all hands, as many as there are of 5 colors",
+        ),
+        ("hanabi_v5(players=5)", {"ranks": 2}, ValueError, "expected at most 20 cards"),
+        ("hanabi_v5(players=3,ranks=3,hand_size=4)", {"colors": 3, "players": 5}, ValueError, "as many players as"),
         ("gin_rummy_v4", {}, ValueError, "cannot work here: PettingZoo 1.27 does not have it any more"),
     ],
 )
 def test_what_cannot_be_played_is_refused(game, options, error, message):
     with pytest.raises(error, match=message):
         find_source(f"pettingzoo:{game}", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "num_left"),
+    [
+        # Of three colours of 3 + 2 + 1 cards, 18 in all, three hands take 15 or 12.
+        ("players=3,colors=3,ranks=3", 3),
+        ("players=3,colors=3,ranks=3,hand_size=4", 6),
+        # The last two combinations that can be dealt before the cards run out.
+        ("players=4,colors=5,ranks=2", 0),
+        ("players=5,colors=5,ranks=2,hand_size=4", 0),
+    ],
+)
+def test_hanabi_is_dealt_as_long_as_there_are_cards(options, num_left):
+    match = start(f"hanabi_v5({options})")
+
+    assert f"Deck size: {num_left}\n" in match.view(0).observation
+    for _ in play(match, random.Random(0), max_turns=1000):
+        pass
+    assert match.outcome is not None
+
+
+def test_a_seat_that_is_to_move_without_a_legal_move_is_an_error_of_the_program():
+    start("hanabi_v5")
+    # With this option PettingZoo names player_0 first, whoever starts.
+    game = bridge._Game("hanabi_v5", (("random_start_player", True),))
+    # In half of the matches the other player starts.
+    with pytest.raises(AssertionError, match="a seat that is to move has a legal move"):
+        _ = [PettingZooMatch(game, seed=seed) for seed in range(32)]
 
 
 def test_missing_packages_are_named(monkeypatch):
@@ -468,6 +513,33 @@ def test_threads_borrow_one_after_the_other():
     for thread in threads:
         thread.join()
     assert together == [alone, alone]
+
+
+@pytest.mark.parametrize("game", ["texas_holdem_v4", "texas_holdem_no_limit_v6", "hanabi_v5"])
+def test_seeds_that_differ_above_their_lowest_bits_deal_other_cards(game):
+    shown = {start(game, seed=seed << 40).view(1).observation for seed in range(20)}
+
+    assert len(shown) >= 19
+
+
+@pytest.mark.parametrize("bit", [31, 32, 40, 64, 1000])
+def test_every_bit_of_a_seed_counts_for_borrowed_random_numbers(bit):
+    drawn = set()
+    for seed in (5, 5 + (1 << bit), 5 + (3 << bit)):
+        with GlobalRandom(seed).borrowed():
+            drawn.add((random.random(), np.random.rand()))
+
+    assert len({python for python, _ in drawn}) == 3
+    assert len({numpy for _, numpy in drawn}) == 3
+
+
+@pytest.mark.parametrize("seed", [0, 2**32 - 1])
+def test_seeds_that_numpy_takes_are_given_to_it_as_they_are(seed):
+    np.random.seed(seed)
+    expected = np.random.rand()
+
+    with GlobalRandom(seed).borrowed():
+        assert np.random.rand() == expected
 
 
 @pytest.mark.parametrize("seed", [2**31, 2**32 - 1, 2**70])

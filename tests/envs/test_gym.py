@@ -346,6 +346,9 @@ def test_a_seed_decides_seat_cards_and_opponent():
         ({"opponent": "randm"}, UnknownNameError, "unknown agent 'randm': did you mean random"),
         ({"seat": 2}, ValueError, "seat is 2: expected 0 to 1 or 'random'"),
         ({"seat": True}, ValueError, "seat is True: expected 0 to 1 or 'random'"),
+        ({"seat": np.int64(-1)}, ValueError, r"seat is np.int64\(-1\): expected 0 to 1 or 'random'"),
+        ({"seat": np.True_}, ValueError, "seat is np.True_: expected 0 to 1 or 'random'"),
+        ({"seat": 1.0}, ValueError, "seat is 1.0: expected 0 to 1 or 'random'"),
         ({"seat": "first"}, ValueError, "seat is 'first': expected 0 to 1 or 'random'"),
         ({"hnds": 1}, UnknownNameError, "unknown option of kuhn_poker_v0 'hnds': did you mean hands"),
         ({"invalid_move": "forfit"}, UnknownNameError, "did you mean forfeit"),
@@ -356,6 +359,16 @@ def test_a_seed_decides_seat_cards_and_opponent():
 def test_a_wrong_option_is_refused(options, error, message):
     with pytest.raises(error, match=message):
         gymnasium.make("spiral_envs/KuhnPoker-v0", **options)
+
+
+@pytest.mark.parametrize("seat", [0, 1])
+def test_integers_of_numpy_are_seats(seat):
+    env = SeatEnv("tic_tac_toe_v0", seat=np.int64(seat))
+
+    _, info = env.reset(seed=0)
+
+    assert info["seat"] == seat
+    assert type(info["seat"]) is int
 
 
 def test_rendering_shows_every_seat_to_the_operator():
