@@ -190,6 +190,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     games = [*args.games, *(bridged_games() if args.bridges else ())]
     # Wide enough for every column, whatever the width of the terminal.
     console = Console(width=max(120, Console().width))
+    # Before the replies, which leave room in the memory of the process where growth would not show.
+    growth = {game: memory_growth(game, args.matches, seed=args.seed) for game in args.games}
+    worst = max(growth, key=lambda game: growth[game])
+    console.print(
+        f"Memory: {args.matches:,} matches after the first {args.matches:,} of each game took at most"
+        f" {growth[worst]:+.1f} MiB, in {worst}."
+    )
     each = -(-args.replies // len(games))
     tallies: list[Tally] = []
     broken: list[BrokenPromiseError] = []
@@ -207,12 +214,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     console.print(_table(tallies))
     for error in broken:
         console.print(f"broken promise: {error}", markup=False, style="red")
-    growth = {game: memory_growth(game, args.matches, seed=args.seed) for game in args.games}
-    worst = max(growth, key=lambda game: growth[game])
-    console.print(
-        f"Memory: {args.matches:,} matches after the first {args.matches:,} of each game took at most"
-        f" {growth[worst]:+.1f} MiB, in {worst}."
-    )
     console.print("A promise was broken." if broken else "No promise was broken.")
     return 1 if broken else 0
 
