@@ -39,6 +39,15 @@ class Fault(StrEnum):
     """The prompt left no room for a reply in the context."""
 
 
+FAULT_REASONS: Final = {
+    Fault.MALFORMED: "the reply holds no move",
+    Fault.ILLEGAL: "the move is not allowed here",
+    Fault.TRUNCATED: "the reply was cut by the length limit",
+    Fault.PROMPT_TOO_LONG: "the prompt leaves no room for a reply",
+}
+"""What is said of a fault that a reply brings along."""
+
+
 class InvalidMove(StrEnum):
     """What a fault costs."""
 
@@ -385,7 +394,7 @@ class GameMatch:
                 self._go_on(*step)
                 return
         if isinstance(response, Reply) and response.fault is not None:
-            self._charge(response, Rule.NONE, response.fault, _FAULT_REASONS[response.fault])
+            self._charge(response, Rule.NONE, response.fault, FAULT_REASONS[response.fault])
             return
         self._read(response)
 
@@ -741,10 +750,3 @@ _OWN_TEXT: Final = Rule.OWN_TEXT
 _NONE: Final = Rule.NONE
 
 _POLICIES: Final = {policy.value: policy for policy in InvalidMove}
-
-_FAULT_REASONS: Final = {
-    Fault.MALFORMED: "the reply holds no move",
-    Fault.ILLEGAL: "the move is not allowed here",
-    Fault.TRUNCATED: "the reply was cut by the length limit",
-    Fault.PROMPT_TOO_LONG: "the prompt leaves no room for a reply",
-}

@@ -35,6 +35,7 @@ from spiral_envs.errors import MissingExtraError, UnknownNameError
 from spiral_envs.extraction import MAX_MOVE_CHARS, Rule, extract, unbracketed
 from spiral_envs.game import Player
 from spiral_envs.match import (
+    FAULT_REASONS,
     Fault,
     InvalidMove,
     MatchSource,
@@ -263,7 +264,7 @@ class PettingZooMatch:
         if self.seat_to_move is None:
             raise RuntimeError(f"this match of {self.game} is over: start another")
         if isinstance(response, Reply) and response.fault is not None:
-            self._charge(response, Rule.NONE, response.fault, _FAULT_REASONS[response.fault])
+            self._charge(response, Rule.NONE, response.fault, FAULT_REASONS[response.fault])
             return
         stripped = response.strip() if len(response) <= MAX_MOVE_CHARS else ""
         if stripped in self._table.legal:
@@ -534,11 +535,3 @@ _QUIET: Final = "PYGAME_HIDE_SUPPORT_PROMPT"
 def _listed(moves: tuple[str, ...]) -> str:
     more = f" or {len(moves) - 8} others" if len(moves) > 8 else ""
     return f"{' or '.join(moves[:8])}{more}"
-
-
-_FAULT_REASONS: Final = {
-    Fault.MALFORMED: "the reply holds no move",
-    Fault.ILLEGAL: "the move is not allowed here",
-    Fault.TRUNCATED: "the reply was cut by the length limit",
-    Fault.PROMPT_TOO_LONG: "the prompt leaves no room for a reply",
-}

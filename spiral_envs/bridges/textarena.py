@@ -32,6 +32,7 @@ from spiral_envs.errors import UnknownNameError
 from spiral_envs.extraction import Rule, extract
 from spiral_envs.game import Player
 from spiral_envs.match import (
+    FAULT_REASONS,
     Fault,
     InvalidMove,
     MatchSource,
@@ -249,7 +250,7 @@ class TextArenaMatch:
         if self.seat_to_move is None:
             raise RuntimeError(f"this match of {self.game} is over: start another")
         if isinstance(response, Reply) and response.fault is not None:
-            self._charge(response, Rule.NONE, response.fault, _FAULT_REASONS[response.fault])
+            self._charge(response, Rule.NONE, response.fault, FAULT_REASONS[response.fault])
             return
         syntax = self._environment.syntax
         rule, answer, reason = extract(syntax.tidy(response), syntax.is_token)
@@ -331,14 +332,6 @@ class TextArenaMatch:
         if seat == self.seat_to_move:
             return f"It is your turn. {self._environment.syntax.ask}"
         return f"It is the turn of {self.roles[self.seat_to_move or 0]}."
-
-
-_FAULT_REASONS: Final = {
-    Fault.MALFORMED: "the reply holds no move",
-    Fault.ILLEGAL: "the move is not allowed here",
-    Fault.TRUNCATED: "the reply was cut by the length limit",
-    Fault.PROMPT_TOO_LONG: "the prompt leaves no room for a reply",
-}
 
 
 def _registry() -> dict[str, Any]:
