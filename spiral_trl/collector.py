@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from spiral_envs.agents import Agent
 from spiral_envs.episode import Episode
-from spiral_envs.match import GameMatch, InvalidMove
+from spiral_envs.match import InvalidMove
 from spiral_envs.play import play
-from spiral_envs.registry import find_game
+from spiral_envs.sources import find_source
 
 
 def collect(
@@ -34,9 +34,7 @@ def collect(
     """
     numbers = range(first_game, first_game + num_games)
     matches = (
-        GameMatch(
-            find_game(games[number % len(games)]), seed=match_seed(seed, number), invalid_move=InvalidMove.FORFEIT
-        )
+        find_source(games[number % len(games)]).start(seed=match_seed(seed, number), invalid_move=InvalidMove.FORFEIT)
         for number in numbers
     )
     return sorted(play(matches, agents_by_seat, concurrency=concurrency), key=lambda episode: episode.index)

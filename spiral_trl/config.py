@@ -12,7 +12,7 @@ import torch
 from trl import GRPOConfig
 
 from spiral_envs.prompts import find_style
-from spiral_envs.registry import find_game
+from spiral_envs.sources import find_source
 from spiral_trl.advantages import RoleBaseline
 
 
@@ -91,8 +91,8 @@ class SelfPlayConfig(GRPOConfig):
         if not self.games:
             raise ValueError("games is empty: name at least one game")
         for game in self.games:
-            spec = find_game(game)
-            if not spec.zero_sum or spec.game.num_players != 2:
+            source = find_source(game)
+            if not source.zero_sum or len(source.roles) != 2:
                 raise ValueError(f"game {game!r} is not a zero-sum game of two: self-play trains on those only")
         find_style(self.prompt_style)
         RoleBaseline(self.baseline_decay, self.baseline_order)
@@ -152,9 +152,14 @@ class SelfPlayConfig(GRPOConfig):
         """Returns how many games always fit into the rows of a batch, taking the games in turn.
 
         Raises:
-            ValueError: Not even one of each game fits.
+            ValueError: Not even one of each game fits, or a bridge cannot tell how long a game can be.
         """
-        longest = [find_game(game).game.max_plies for game in self.games]
+        longest: list[int] = []
+        for game in self.games:
+            spec = find_source(game).spec
+            if spec is None:
+                raise ValueError(f"how long a game of {game} can be is not known: set games_per_batch")
+            longest.append(spec.game.max_plies)
         rounds = self.rows_per_batch // sum(longest)
         if rounds == 0:
             raise ValueError(

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, NamedTuple
 
 from spiral_envs.agents import Agent, make_agent
-from spiral_envs.registry import find_game
+from spiral_envs.sources import find_source
 from spiral_trl.collector import collect
 
 _Z_95: Final = 1.959963984540054
@@ -93,14 +93,14 @@ def evaluate(
         seed: Decides chance and the opponents' choices.
     """
     for game, opponent_name in pairings:
-        spec = find_game(game)
-        for seat, role in enumerate(spec.roles):
+        source = find_source(game)
+        for seat, role in enumerate(source.roles):
             opponent = make_agent(opponent_name, seed=seed + seat)
-            seating = [agent if each == seat else opponent for each in range(len(spec.roles))]
+            seating = [agent if each == seat else opponent for each in range(len(source.roles))]
             episodes = collect([game], seating, num_games=games_per_seat, seed=seed)
             returns = [episode.outcome.returns[seat] for episode in episodes]
             yield SeatResult(
-                game=spec.label,
+                game=source.label,
                 opponent=opponent_name,
                 seat=seat,
                 role=role,

@@ -13,7 +13,8 @@ from typing import Final
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from spiral_envs.registry import find_game, parse_game
+from spiral_envs.registry import parse_game
+from spiral_envs.sources import find_source
 from spiral_trl.collector import collect
 from spiral_trl.evaluation import SeatResult, evaluate
 from spiral_trl.policy_reading import PolicyExploitability, model_exploitability
@@ -101,7 +102,7 @@ class ModelUnderTest:
 
 def distinct_games(games: Sequence[str]) -> list[str]:
     """Returns the label of every game once, however often and in whatever spelling it is named."""
-    return list(dict.fromkeys(find_game(game).label for game in games))
+    return list(dict.fromkeys(find_source(game).label for game in games))
 
 
 def pairings(games: Sequence[str]) -> list[tuple[str, str]]:

@@ -254,7 +254,10 @@ _GUESS_A_FACT: Final = Syntax("[Fact 1]", re.compile("fact [12]", re.ASCII | re.
 _NAME_A_PLAYER: Final = Syntax(
     "[3]", re.compile("(?:player ?)?[0-9]{1,2}", re.ASCII | re.IGNORECASE), written=_number_only
 )
-_GUESS_A_WORD: Final = Syntax("[elephant]", re.compile(r"[\w '.,&:!?/()#·+-]{1,80}"), written=_unquoted)
+# Any word but the one that Mistral's chat templates write in brackets, too.
+_GUESS_A_WORD: Final = Syntax(
+    "[elephant]", re.compile(r"(?!(?i:/?inst)\Z)[\w '.,&:!?/()#·+-]{1,80}"), written=_unquoted
+)
 _CATAN: Final = {
     "action": Syntax("[1]", re.compile("[0-9]{1,3}", re.ASCII)),
     "negotiation_start": Syntax("[Red]", re.compile("[0-3]|red|white|blue|orange", re.ASCII | re.IGNORECASE)),

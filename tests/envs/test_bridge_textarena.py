@@ -608,3 +608,15 @@ def test_check_game_asks_how_to_reply_where_no_moves_are_listed():
 def test_check_game_tells_that_a_reply_is_no_move():
     with pytest.raises(ValueError, match="a reply is no move of textarena:Nim-v0"):
         check_game("textarena:Nim-v0", reply=lambda view, rng: "[9 9]")
+
+
+@pytest.mark.parametrize("token", ["[INST]", "[/INST]", "[inst]"])
+def test_a_guess_of_a_word_cannot_be_a_control_token(token):
+    match = start("Taboo-v0", seed=0)
+    while match.view(match.seat_to_move).talk:
+        match.submit("\\boxed{a thing of the house}")
+
+    match.submit(f"I think it is {token}")
+
+    assert match.turns[-1].fault is Fault.MALFORMED
+    assert not any(token in text for text in texts(match))

@@ -107,3 +107,8 @@ def test_two_configs_do_not_share_their_list_of_games():
     first, second = config(), config()
     first.games.append("tic_tac_toe_v0")
     assert len(second.games) == 3
+
+
+def test_a_bridged_game_of_unknown_length_asks_for_the_number_of_games():
+    with pytest.raises(ValueError, match="how long a game of pettingzoo:tictactoe_v3 can be is not known"):
+        SelfPlayConfig(games=["pettingzoo:tictactoe_v3"], output_dir="unused", use_cpu=True)

@@ -20,6 +20,7 @@ from scripted import KUHN, SETTINGS, TIC_TAC_TOE, ScriptedSampler, legal_reply, 
 from transformers import TrainerCallback
 
 from spiral_envs.registry import find_game
+from spiral_envs.sources import find_source
 from spiral_trl import SelfPlayConfig, SelfPlayTrainer
 from spiral_trl.batching import TurnRow, collate, turn_rows
 from spiral_trl.collector import collect
@@ -356,6 +357,20 @@ def test_a_batch_in_which_nobody_wrote_anything_trains_nothing(tmp_path, tokeniz
 
 
 # -- (b) a few steps ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("game", ["openspiel:kuhn_poker", "pettingzoo:tictactoe_v3", "textarena:Nim-v0"])
+def test_games_of_other_packages_train(tmp_path, tokenizer, game):
+    trainer = make_trainer(
+        tmp_path, tokenizer, games=[game], games_per_batch=3, per_device_train_batch_size=24, max_steps=1
+    )
+    trainer.train()
+
+    games = JsonLines(tmp_path / "run" / "games.jsonl").read()
+    assert [record["game"] for record in games] == [find_source(game).label] * 3
+    assert all(sum(record["returns"]) == 0 for record in games)
+    assert trainer.state.global_step == 1
 
 
 def test_a_few_steps_change_every_parameter_and_record_every_game_once(tmp_path, warm_folder):
