@@ -1,6 +1,6 @@
 """Many matches at once, for users who bring their own loop: every step takes one turn in every match.
 
-Match number k of a batch, in the order in which they are started, has the seed `batch_seed(seed, k)`, whatever the size
+Match number k of a batch, in the order in which they are started, has the seed `match_seed(seed, k)`, whatever the size
 of the batch: `make_match(game_id, seed=episode.seed)` starts it again.
 """
 
@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from spiral_envs.chance import match_seed
 from spiral_envs.discrete import FloatArray, MaskArray, discrete_game_of
 from spiral_envs.episode import Episode
 from spiral_envs.match import GameMatch, Match, MatchSource, View
@@ -271,11 +272,6 @@ class DiscreteMatchBatch:
         return DiscreteBatchStep(observations, action_masks, seats, rewards, dones, finished)
 
 
-def batch_seed(seed: int, number: int) -> int:
-    """Returns the seed of match `number` of a batch; no two matches of any two batches share one."""
-    return (seed << 40) + number
-
-
 class _Starts:
     """Starts the matches of a batch, one after the other."""
 
@@ -301,7 +297,7 @@ class _Starts:
         """Returns the next match, with its number."""
         number = self._number
         self._number += 1
-        return number, self._start(batch_seed(self._seed, number))
+        return number, self._start(match_seed(self._seed, number))
 
     def record(self, number: int, match: Match) -> Episode:
         """Returns the record of a match that is over."""

@@ -39,6 +39,11 @@ def bits64(seed: int, index: int) -> int:
     return mixed ^ mixed >> 31
 
 
+def match_seed(seed: int, number: int) -> int:
+    """Returns the seed of match `number` of a run or batch with `seed`; no two matches of any two share one."""
+    return (seed << 40) + number
+
+
 def _fold(seed: int) -> int:
     """Returns 64 bits for a larger seed, word by word."""
     while seed > _MASK:

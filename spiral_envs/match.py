@@ -243,6 +243,36 @@ class StartMatch(Protocol):
         ...
 
 
+def check_start(seed: SupportsIndex, invalid_move: str) -> tuple[int, InvalidMove]:
+    """Returns the arguments of a match as it keeps them.
+
+    Raises:
+        UnknownNameError: `invalid_move` is no value of `InvalidMove`.
+        ValueError: `seed` is negative.
+    """
+    policy = _POLICIES.get(invalid_move)
+    if policy is None:
+        raise UnknownNameError("invalid_move policy", invalid_move, _POLICIES)
+    number = operator.index(seed)
+    if number < 0:
+        raise ValueError(f"seed is {number}: expected an integer from 0")
+    return number, policy
+
+
+def forfeit(
+    offender: Player,
+    fault: Fault,
+    reason: str,
+    *,
+    roles: tuple[str, ...],
+    return_range: tuple[float, float],
+    zero_sum: bool,
+) -> Outcome:
+    """Returns how a match ended that a fault of `offender` ended."""
+    returns = forfeit_returns(offender, num_seats=len(roles), return_range=return_range, zero_sum=zero_sum)
+    return Outcome(returns, Termination.FORFEIT, offender, fault, f"{roles[offender]} forfeits: {reason}")
+
+
 def forfeit_returns(
     offender: Player, *, num_seats: int, return_range: tuple[float, float], zero_sum: bool
 ) -> tuple[float, ...]:
@@ -290,14 +320,8 @@ class GameMatch:
             UnknownNameError: `invalid_move` is no such value.
             ValueError: `seed` is negative.
         """
-        policy = _POLICIES.get(invalid_move)
-        if policy is None:
-            raise UnknownNameError("invalid_move policy", invalid_move, _POLICIES)
+        self.seed, self._policy = check_start(seed, invalid_move)
         self.spec = spec
-        self.seed = operator.index(seed)
-        self._policy = policy
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}: expected an integer from 0")
         self._draws = 0
         self._turns: list[Turn] = []
         self._positions = _positions(spec)
@@ -476,11 +500,8 @@ class GameMatch:
             return
         spec, offender = self.spec, position.player
         self._turns.append(Turn(offender, position.observation, response, None, rule, fault, reason))
-        returns = forfeit_returns(
-            offender, num_seats=len(spec.roles), return_range=spec.return_range, zero_sum=spec.zero_sum
-        )
-        self.outcome = Outcome(
-            returns, Termination.FORFEIT, offender, fault, f"{self.roles[offender]} forfeits: {reason}"
+        self.outcome = forfeit(
+            offender, fault, reason, roles=spec.roles, return_range=spec.return_range, zero_sum=spec.zero_sum
         )
         self.seat_to_move = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spiral_envs.agents import Agent
+from spiral_envs.chance import match_seed
 from spiral_envs.episode import Episode
 from spiral_envs.match import InvalidMove
 from spiral_envs.play import play
@@ -38,8 +39,3 @@ def collect(
         for number in numbers
     )
     return sorted(play(matches, agents_by_seat, concurrency=concurrency), key=lambda episode: episode.index)
-
-
-def match_seed(seed: int, number: int) -> int:
-    """Returns the seed of game `number` in a run with `seed`; no two games of any two runs share one."""
-    return (seed << 40) + number

@@ -16,7 +16,6 @@ Version history:
 
 from __future__ import annotations
 
-import operator
 import os
 import random
 import warnings
@@ -44,7 +43,8 @@ from spiral_envs.match import (
     Termination,
     Turn,
     View,
-    forfeit_returns,
+    check_start,
+    forfeit,
 )
 from spiral_envs.registry import parse_game
 
@@ -188,15 +188,10 @@ class PettingZooMatch:
             UnknownNameError: `invalid_move` is no such value.
             ValueError: `seed` is negative.
         """
-        if invalid_move not in tuple(InvalidMove):
-            raise UnknownNameError("invalid_move policy", invalid_move, InvalidMove)
-        self.seed = operator.index(seed)
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}: expected an integer from 0")
+        self.seed, self._policy = check_start(seed, invalid_move)
         self.seat_to_move: Player | None = None
         self.outcome: Outcome | None = None
         self._game = game
-        self._policy = InvalidMove(invalid_move)
         self._draws = 0
         self._turns: list[Turn] = []
         self._table = _Table(game, self.seed)
@@ -310,11 +305,9 @@ class PettingZooMatch:
             return
         self._turns.append(Turn(offender, self._observation(offender), response, None, rule, fault, reason))
         game = self._game
-        returns = forfeit_returns(
-            offender, num_seats=len(game.roles), return_range=game.return_range, zero_sum=self.zero_sum
+        self.outcome = forfeit(
+            offender, fault, reason, roles=game.roles, return_range=game.return_range, zero_sum=self.zero_sum
         )
-        reason = f"{self.roles[offender]} forfeits: {reason}"
-        self.outcome = Outcome(returns, Termination.FORFEIT, offender, fault, reason)
         self.seat_to_move = None
 
     def _settle(self) -> None:

@@ -19,7 +19,6 @@ until that player moves; the bridge gathers them after each move, so that readin
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -41,7 +40,8 @@ from spiral_envs.match import (
     Termination,
     Turn,
     View,
-    forfeit_returns,
+    check_start,
+    forfeit,
 )
 from spiral_envs.registry import parse_game
 
@@ -173,13 +173,9 @@ class TextArenaMatch:
             UnknownNameError: `invalid_move` is no policy.
             ValueError: `seed` is negative, or `invalid_move` needs a list of legal moves.
         """
-        if invalid_move not in tuple(InvalidMove):
-            raise UnknownNameError("invalid_move policy", invalid_move, InvalidMove)
-        if invalid_move != InvalidMove.FORFEIT:
+        self.seed, policy = check_start(seed, invalid_move)
+        if policy is not InvalidMove.FORFEIT:
             raise ValueError(f"invalid_move {invalid_move!r} needs legal moves, which {source.label} does not list")
-        self.seed = operator.index(seed)
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}: expected an integer from 0")
         self.seat_to_move: Player | None = None
         self.outcome: Outcome | None = None
         self._source = source
@@ -289,11 +285,8 @@ class TextArenaMatch:
         assert offender is not None, "checked by submit"
         reason = " ".join(reason.split())
         self._turns.append(Turn(offender, self._observation(offender), response, None, rule, fault, reason))
-        returns = forfeit_returns(
-            offender, num_seats=len(self.roles), return_range=self._source.return_range, zero_sum=True
-        )
-        reason = f"{self.roles[offender]} forfeits: {reason}"
-        self._end(Outcome(returns, Termination.FORFEIT, offender, fault, reason))
+        return_range = self._source.return_range
+        self._end(forfeit(offender, fault, reason, roles=self.roles, return_range=return_range, zero_sum=True))
 
     def _go_on(self, num_chars: int) -> None:
         """Takes over from the environment whose turn it is, or the result; the observations have so many characters."""

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from chat_tokens import TOKENS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,21 +28,11 @@ from spiral_envs.games.adversarial_taboo import (
     is_said,
     target_words,
 )
-from spiral_envs.hostile import CONTROL_TOKENS
 from spiral_envs.match import GameMatch
 from spiral_envs.public_message import clean_message
 
 GAME, CODEC = SPEC.game, SPEC.codec
 HELLO = Say("Hello.")
-
-CHAT_TOKENS = {
-    "Qwen3": ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<think>", "</think>", "<tool_call>", "<tool_response>"),
-    "Llama 3": ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|python_tag|>"),
-    "Gemma": ("<start_of_turn>", "<end_of_turn>", "<bos>", "<eos>", "<pad>"),
-    "SmolLM2": ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<repo_name>", "<file_sep>"),
-}
-
-TOKENS = sorted({*CONTROL_TOKENS, *(token for tokens in CHAT_TOKENS.values() for token in tokens)})
 
 
 def after(*moves, word="apple", game=GAME):

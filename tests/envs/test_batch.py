@@ -10,7 +10,8 @@ from stones import STONES_SPEC, Stones, Table
 
 import spiral_envs
 from spiral_envs import Fault, Termination, UnknownNameError
-from spiral_envs.batch import DiscreteMatchBatch, MatchBatch, batch_seed
+from spiral_envs.batch import DiscreteMatchBatch, MatchBatch
+from spiral_envs.chance import match_seed
 from spiral_envs.registry import _specs
 
 GAMES = spiral_envs.game_ids()
@@ -40,8 +41,8 @@ def test_a_reset_returns_the_view_of_the_seat_to_move_in_every_match():
 
     views = batch.reset()
 
-    assert views == [spiral_envs.make_match("kuhn_poker_v0", seed=batch_seed(7, k)).view(0) for k in range(3)]
-    assert [match.seed for match in batch.matches] == [batch_seed(7, k) for k in range(3)]
+    assert views == [spiral_envs.make_match("kuhn_poker_v0", seed=match_seed(7, k)).view(0) for k in range(3)]
+    assert [match.seed for match in batch.matches] == [match_seed(7, k) for k in range(3)]
 
 
 def test_a_step_plays_one_reply_in_every_match():
@@ -65,10 +66,10 @@ def test_a_finished_match_is_reported_by_its_place_and_replaced_by_the_next():
 
     assert list(finished) == [1]
     episode = finished[1]
-    assert (episode.index, episode.seed, episode.agents) == (1, batch_seed(5, 1), ("external", "external"))
+    assert (episode.index, episode.seed, episode.agents) == (1, match_seed(5, 1), ("external", "external"))
     assert (episode.outcome.returns, episode.outcome.fault) == ((-1.0, 1.0), Fault.MALFORMED)
     assert [(view.seat, view.turn) for view in views] == [(1, 1), (0, 0), (1, 1)]
-    assert batch.matches[1].seed == batch_seed(5, 3)
+    assert batch.matches[1].seed == match_seed(5, 3)
 
 
 def test_a_limit_lets_the_batch_run_out():

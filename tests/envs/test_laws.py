@@ -7,6 +7,7 @@ import time
 from functools import partial
 
 import pytest
+from chat_tokens import CHAT_TOKENS
 from hypothesis import given
 from hypothesis import strategies as st
 from variants import GAMES, VARIANTS
@@ -14,13 +15,6 @@ from variants import GAMES, VARIANTS
 from spiral_envs import Fault, Termination, check_game, find_game, make_match
 from spiral_envs.extraction import extract
 from spiral_envs.public_message import clean_message
-
-CHAT_TOKENS = {
-    "Qwen3": ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<think>", "</think>", "<tool_call>", "<tool_response>"),
-    "Llama 3": ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|python_tag|>"),
-    "Gemma": ("<start_of_turn>", "<end_of_turn>", "<bos>", "<eos>", "<pad>"),
-    "SmolLM2": ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<repo_name>", "<file_sep>"),
-}
 
 SECRET = "xqzsecret"
 

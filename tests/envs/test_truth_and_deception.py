@@ -8,6 +8,7 @@ from collections import defaultdict
 from fractions import Fraction
 
 import pytest
+from chat_tokens import TOKENS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,7 +30,6 @@ from spiral_envs.games.truth_and_deception import (
     TruthState,
     all_facts,
 )
-from spiral_envs.hostile import CONTROL_TOKENS
 from spiral_envs.match import GameMatch
 from spiral_envs.public_message import clean_message
 
@@ -42,15 +42,6 @@ TRUE_FIRST = Facts(f"{SUM}5050.", f"{SUM}5500.", FACT_1)
 TRUE_SECOND = Facts(f"{SUM}5500.", f"{SUM}5050.", FACT_2)
 
 HEADS, TAILS = (f"The coin tossed for this match shows {side}." for side in ("heads", "tails"))
-
-CHAT_TOKENS = {
-    "Qwen3": ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<think>", "</think>", "<tool_call>", "<tool_response>"),
-    "Llama 3": ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|python_tag|>"),
-    "Gemma": ("<start_of_turn>", "<end_of_turn>", "<bos>", "<eos>", "<pad>"),
-    "SmolLM2": ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<repo_name>", "<file_sep>"),
-}
-
-TOKENS = sorted({*CONTROL_TOKENS, *(token for tokens in CHAT_TOKENS.values() for token in tokens)})
 
 
 def after(*moves, facts=TRUE_FIRST, game=GAME):

@@ -3,7 +3,8 @@
 from scripted import KUHN, TIC_TAC_TOE, ScriptedSampler, legal_reply, scripted_agent
 
 from spiral_envs import Fault, Reply, Termination, find_game
-from spiral_trl.collector import collect, match_seed
+from spiral_envs.chance import match_seed
+from spiral_trl.collector import collect
 
 
 class FirstMove:
