@@ -1,6 +1,7 @@
 """From a view to what a language model reads: chat messages in a named style.
 
-Every turn is a fresh prompt: earlier reasoning is not carried over, the game's own history is in the observation.
+Every turn is a fresh prompt: earlier reasoning is not carried over, the game's own history is in the observation. Whoever
+would rather carry a conversation on continues it with `find_next`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from spiral_envs.errors import UnknownNameError
 from spiral_envs.match import View
 
 _MAX_HINTS: Final = 50
+
+_HOW_TO_ANSWER: Final = "Reason step by step, then put your final move in \\boxed{}."
 
 
 class ChatMessage(TypedDict):
@@ -36,7 +39,7 @@ def boxed_cot(view: View, *, hints: bool = False) -> list[ChatMessage]:
         f"You are playing a game. Your role is {view.role}. Make the move that is best for you.\n\n"
         f"{view.text}\n"
         f"{_hint(view) if hints else ''}\n"
-        "Reason step by step, then put your final move in \\boxed{}."
+        f"{_HOW_TO_ANSWER}"
     )
     return [{"role": "user", "content": content}]
 
@@ -54,8 +57,21 @@ def plain(view: View, *, hints: bool = False) -> list[ChatMessage]:
     return [{"role": "user", "content": content}]
 
 
+def boxed_cot_next(view: View, *, hints: bool = False) -> str:
+    """Returns what the player is told before its next move where the conversation goes on: rules and role are known."""
+    return f"{view.observation}\n{_hint(view) if hints else ''}\n{_HOW_TO_ANSWER}"
+
+
+def plain_next(view: View, *, hints: bool = False) -> str:
+    """Returns what follows the last reply in the plain style."""
+    return f"\n{view.observation}\n{_hint(view) if hints else ''}"
+
+
 STYLES: Final = {"boxed_cot": boxed_cot, "plain": plain}
 """The named styles."""
+
+_NEXT: Final = {"boxed_cot": boxed_cot_next, "plain": plain_next}
+"""How a conversation in each of them goes on."""
 
 
 def find_style(name: str, *, hints: bool = False) -> PromptStyle:
@@ -68,6 +84,18 @@ def find_style(name: str, *, hints: bool = False) -> PromptStyle:
         raise UnknownNameError("prompt style", name, STYLES)
     style = STYLES[name]
     return lambda view: style(view, hints=hints)
+
+
+def find_next(name: str, *, hints: bool = False) -> Callable[[View], str]:
+    """Returns how a conversation in the style of that name goes on: from the view of a later turn to its message.
+
+    Raises:
+        UnknownNameError: There is no such style.
+    """
+    if name not in _NEXT:
+        raise UnknownNameError("prompt style", name, _NEXT)
+    following = _NEXT[name]
+    return lambda view: following(view, hints=hints)
 
 
 def _hint(view: View) -> str:

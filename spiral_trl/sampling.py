@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple, Protocol, Self
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import Any, Final, NamedTuple, Protocol, Self
 
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -17,6 +18,16 @@ from spiral_envs.prompts import PromptStyle
 
 _HOLE: Final = "\ue000"
 """Stands for a message while the chat template is rendered; a character that no template and no game uses."""
+
+
+class Context(StrEnum):
+    """What a model reads at its turn."""
+
+    TURN = "turn"
+    """A fresh prompt: the rules and what the player observes."""
+
+    CONVERSATION = "conversation"
+    """Its own earlier prompts and replies in this game, token by token, and then what it observes now."""
 
 
 class Sample(NamedTuple):
@@ -39,6 +50,26 @@ class Sampler(Protocol):
     def sample(self, prompts: Sequence[Sequence[int]]) -> list[Sample]:
         """Returns one completion a prompt, in order."""
         ...
+
+
+class RequestSampler(Protocol):
+    """A backend that takes single requests and answers them as they finish, in any order."""
+
+    def submit(self, key: int, prompt: Sequence[int]) -> None:
+        """Asks for a completion; `key` comes back with it."""
+        ...
+
+    def finished(self, timeout_s: float | None = None) -> list[tuple[int, Sample]]:
+        """Returns the completions since the last call; waits for one, but no longer than `timeout_s` seconds.
+
+        Raises:
+            GenerationError: The backend is gone.
+        """
+        ...
+
+
+class GenerationError(RuntimeError):
+    """The backend that generates is gone; the message says what was tried."""
 
 
 class SampledReply(Reply):
@@ -81,8 +112,21 @@ def token_id(tokenizer: PreTrainedTokenizerBase, name: str) -> int:
 class PromptEncoder:
     """Turns views into token ids."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, style: PromptStyle, *, use_chat_template: bool) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        style: PromptStyle,
+        *,
+        use_chat_template: bool,
+        following: Callable[[View], str] | None = None,
+    ) -> None:
         """Sets the text style and whether it goes through the tokenizer's chat template.
+
+        Args:
+            tokenizer: The model's.
+            style: How a view becomes messages.
+            use_chat_template: Whether the messages go through the tokenizer's chat template.
+            following: How a later turn of a conversation becomes a message; see `spiral_envs.prompts.find_next`.
 
         Raises:
             ValueError: A chat template is asked for and the tokenizer has none.
@@ -95,6 +139,7 @@ class PromptEncoder:
         self._tokenizer = tokenizer
         self._style = style
         self._use_chat_template = use_chat_template
+        self._following = following
 
     def encode(self, view: View) -> list[int]:
         """Returns the token ids of the prompt for `view`.
@@ -111,6 +156,30 @@ class PromptEncoder:
         for message, following in zip(messages, rest, strict=True):
             ids += self._ids(message["content"], is_plain=True) + self._ids(following, is_plain=False)
         return ids
+
+    def encode_next(self, view: View, previous: SampledReply) -> list[int]:
+        """Returns the token ids of a conversation that goes on: those of `previous`, as sampled, then `view`.
+
+        Raises:
+            ValueError: The encoder was not told how conversations go on.
+        """
+        if self._following is None:
+            raise ValueError("this encoder was made for single turns: pass following")
+        message = self._ids(self._following(view), is_plain=True)
+        said = [*previous.prompt_ids, *previous.token_ids]
+        if not self._use_chat_template:
+            return said + message
+        before, after = self._seams()
+        # A finished reply ends with the token that the template puts after a reply.
+        is_ended = bool(previous.token_ids) and bool(before) and previous.token_ids[-1] == before[0]
+        return said + before[is_ended:] + message + after
+
+    def _seams(self) -> tuple[list[int], list[int]]:
+        """Returns what the chat template writes between a reply and the next message, and after that message."""
+        chat = [{"role": role, "content": _HOLE} for role in ("user", "assistant", "user")]
+        frame = str(self._tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False))
+        _, _, before, after = frame.split(_HOLE)
+        return self._ids(before, is_plain=False), self._ids(after, is_plain=False)
 
     def _ids(self, text: str, *, is_plain: bool) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False, split_special_tokens=is_plain)["input_ids"]
@@ -129,8 +198,19 @@ class GenerateSampler:
         temperature: float = 1.0,
         top_p: float = 1.0,
         batch_size: int = 64,
+        **generation: Any,
     ) -> None:
-        """Sets the length limit in tokens, the sampling distribution, and how many prompts are run at once."""
+        """Sets the length limit in tokens, the sampling distribution, and how many prompts are run at once.
+
+        Args:
+            model: Generates; it stays where it is.
+            tokenizer: Its tokenizer.
+            max_new_tokens: The longest completion, in tokens.
+            temperature: Of sampling.
+            top_p: Of sampling.
+            batch_size: The most prompts that are run at once.
+            generation: More fields of transformers' `GenerationConfig`.
+        """
         self._model = model
         self._batch_size = batch_size
         end_ids = model.generation_config.eos_token_id
@@ -142,9 +222,9 @@ class GenerateSampler:
             do_sample=True,
             temperature=temperature,
             top_p=top_p,
-            top_k=0,
             eos_token_id=self._end_ids,
             pad_token_id=self._pad_id,
+            **{"top_k": 0, **generation},
         )
 
     @torch.no_grad()
@@ -185,9 +265,11 @@ class ModelAgent:
         *,
         max_prompt_length: int,
         name: str = "self",
+        context: Context = Context.TURN,
     ) -> None:
-        """Sets where replies come from and how long a prompt may be, in tokens."""
+        """Sets where replies come from, how long a prompt may be, in tokens, and what is read at a turn."""
         self.name = name
+        self.context = context
         self._sampler = sampler
         self._encoder = encoder
         self._tokenizer = tokenizer
@@ -195,14 +277,34 @@ class ModelAgent:
 
     def act(self, views: Sequence[View]) -> list[str]:
         """Returns one sampled reply a view; prompts over the limit are faults and are not generated for."""
-        prompts = [self._encoder.encode(view) for view in views]
-        answerable = [index for index, prompt in enumerate(prompts) if len(prompt) <= self._max_prompt_length]
-        samples = self._sampler.sample([prompts[index] for index in answerable]) if answerable else []
-        replies: list[str] = [SampledReply.of("", Fault.PROMPT_TOO_LONG, prompt, None) for prompt in prompts]
-        written = [list(sample.token_ids) for sample in samples]
+        return self.answer([self.prompt(view, None) for view in views])
+
+    def prompt(self, view: View, previous: SampledReply | None) -> list[int]:
+        """Returns the prompt for `view`, after the player's previous reply in the game, if there is one."""
+        if previous is None or self.context is Context.TURN:
+            return self._encoder.encode(view)
+        return self._encoder.encode_next(view, previous)
+
+    def fits(self, prompt: Sequence[int]) -> bool:
+        """Returns whether a prompt leaves room for a reply."""
+        return len(prompt) <= self._max_prompt_length
+
+    def answer(self, prompts: Sequence[Sequence[int]]) -> list[str]:
+        """Returns one sampled reply a prompt; those over the limit are faults and are not generated for."""
+        answerable = [prompt for prompt in prompts if self.fits(prompt)]
+        samples = iter(self._sampler.sample(answerable) if answerable else [])
+        return self.replies(prompts, [next(samples) if self.fits(prompt) else None for prompt in prompts])
+
+    def replies(self, prompts: Sequence[Sequence[int]], samples: Sequence[Sample | None]) -> list[str]:
+        """Returns what was sampled for each prompt as a reply; a fault where nothing was."""
+        written = [list(sample.token_ids) for sample in samples if sample]
         # An empty list would decode to one empty text.
-        texts = self._tokenizer.batch_decode(written, skip_special_tokens=True) if written else []
-        for index, sample, text in zip(answerable, samples, texts, strict=True):
-            fault = None if sample.is_finished else Fault.TRUNCATED
-            replies[index] = SampledReply.of(text, fault, prompts[index], sample)
+        texts = iter(self._tokenizer.batch_decode(written, skip_special_tokens=True) if written else [])
+        replies: list[str] = []
+        for prompt, sample in zip(prompts, samples, strict=True):
+            if sample is None:
+                replies.append(SampledReply.of("", Fault.PROMPT_TOO_LONG, prompt, None))
+            else:
+                fault = None if sample.is_finished else Fault.TRUNCATED
+                replies.append(SampledReply.of(next(texts), fault, prompt, sample))
         return replies
