@@ -1,7 +1,7 @@
 """From a view to what a language model reads: chat messages in a named style.
 
-Every turn is a fresh prompt: earlier reasoning is not carried over, the game's own history is in the observation. Whoever
-would rather carry a conversation on continues it with `find_next`.
+Every turn is a fresh prompt: earlier reasoning is not carried over, the game's own history is in the observation.
+Whoever would rather carry a conversation on continues it with `find_next`.
 """
 
 from __future__ import annotations

@@ -3,19 +3,64 @@
 In a zero-sum game with shared weights the mean return over both seats is 0 whatever the policy does, and a seat with a
 structural edge would look as if it played well. So every role of every game keeps its own baseline, an exponential
 moving average of its returns, and a turn's advantage is the return of its player minus that baseline.
+
+The other estimators are here to be compared with it.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from enum import StrEnum
+from statistics import fmean
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from spiral_envs.errors import UnknownNameError
 
 Key: TypeAlias = tuple[str, ...]
 """What a baseline belongs to: (game, role, kind of opponent)."""
 
+GLOBAL_KEY: Final[Key] = ("global",)
+"""What the one baseline of `Estimator.GLOBAL` belongs to."""
+
 _ORDERS: Final = ("before", "after")
+
+
+class Estimator(StrEnum):
+    """How a return becomes an advantage."""
+
+    RAE = "rae"
+    """The return minus the baseline of its game, role and kind of opponent (SPIRAL, arXiv 2506.24119)."""
+
+    GLOBAL = "global"
+    """The return minus one baseline for all games, roles and opponents."""
+
+    NONE = "none"
+    """The return itself."""
+
+    GROUP = "group"
+    """The return minus its mean over the replays of the same deal from the same seat (GRPO, arXiv 2402.03300), not
+    divided by their standard deviation (Dr. GRPO, arXiv 2503.20783). There is no baseline."""
+
+
+class GameResult(NamedTuple):
+    """What an estimator knows of a finished game.
+
+    Attributes:
+        game: The game's label.
+        roles: The role of every seat.
+        opponent: The kind of opponent.
+        learner_seats: The seats that learn.
+        returns: What every seat earned.
+        deal: Which deal was played: equal among replays of one, different among other games of the batch.
+    """
+
+    game: str
+    roles: tuple[str, ...]
+    opponent: str
+    learner_seats: tuple[int, ...]
+    returns: tuple[float, ...]
+    deal: int
 
 
 class RoleBaseline:
@@ -90,3 +135,81 @@ class RoleBaseline:
 def score_returns(baseline: RoleBaseline, keyed_returns: Sequence[tuple[Key, float]]) -> list[float]:
     """Returns the advantage of every return, scored one after the other in the given order."""
     return [baseline.score(key, episode_return) for key, episode_return in keyed_returns]
+
+
+class AdvantageEstimator:
+    """Maps the results of a batch to advantages.
+
+    Attributes:
+        estimator: How.
+        baseline: The baselines of `Estimator.RAE` or `Estimator.GLOBAL`; the others leave it alone.
+        replays: How often every deal is played; `Estimator.GROUP` alone looks at it.
+    """
+
+    def __init__(self, estimator: Estimator, baseline: RoleBaseline, replays: int) -> None:
+        """Sets how advantages are estimated.
+
+        Raises:
+            ValueError: `replays` is below 1, or 1 with `Estimator.GROUP`, where every advantage would be 0.
+        """
+        fewest = 2 if estimator is Estimator.GROUP else 1
+        if replays < fewest:
+            raise ValueError(f"replays is {replays!r}: the estimator {estimator.value} needs at least {fewest}")
+        self.estimator = estimator
+        self.baseline = baseline
+        self.replays = replays
+
+    def score(self, results: Sequence[GameResult]) -> list[tuple[float, ...]]:
+        """Returns an advantage a seat for every game, and updates the baselines; seats that do not learn have 0.0.
+
+        Games are scored in the given order and the seats of a game in theirs: whoever scores the same results from the
+        same baselines gets the same numbers to the last bit.
+
+        Args:
+            results: The whole batch, in the order of the games' numbers.
+
+        Raises:
+            ValueError: With `Estimator.GROUP`, a deal was not played `replays` times from the same seats.
+        """
+        means = self._group_means(results) if self.estimator is Estimator.GROUP else {}
+        return [
+            tuple(
+                self._advantage(result, seat, means) if seat in result.learner_seats else 0.0
+                for seat in range(len(result.returns))
+            )
+            for result in results
+        ]
+
+    def _advantage(self, result: GameResult, seat: int, means: Mapping[_Replayed, float]) -> float:
+        episode_return = result.returns[seat]
+        match self.estimator:
+            case Estimator.RAE:
+                return self.baseline.score((result.game, result.roles[seat], result.opponent), episode_return)
+            case Estimator.GLOBAL:
+                return self.baseline.score(GLOBAL_KEY, episode_return)
+            case Estimator.NONE:
+                return episode_return
+            case Estimator.GROUP:
+                return episode_return - means[_replayed(result, seat)]
+
+    def _group_means(self, results: Sequence[GameResult]) -> dict[_Replayed, float]:
+        """Returns the mean return of every seat in every deal."""
+        groups: defaultdict[_Replayed, list[float]] = defaultdict(list)
+        for result in results:
+            for seat in result.learner_seats:
+                groups[_replayed(result, seat)].append(result.returns[seat])
+        for (game, opponent, deal, seat), returns in groups.items():
+            if len(returns) != self.replays:
+                raise ValueError(
+                    f"deal {deal} of {game} against {opponent} was played {len(returns)} times from seat {seat}:"
+                    f" expected {self.replays}"
+                )
+        return {replayed: fmean(returns) for replayed, returns in groups.items()}
+
+
+_Replayed: TypeAlias = tuple[str, str, int, int]
+"""Game, kind of opponent, deal and seat."""
+
+
+def _replayed(result: GameResult, seat: int) -> _Replayed:
+    return (result.game, result.opponent, result.deal, seat)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, set_seed
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from spiral_envs.agents import Agent
 from spiral_envs.errors import MissingExtraError
@@ -31,13 +31,12 @@ def make_hf_agent(argument: str, *, seed: int) -> Agent:
         ValueError: No model is named.
     """
     path = _required(argument, "hf")
-    set_seed(seed)
     tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
     model = AutoModelForCausalLM.from_pretrained(path)
     model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu")).eval()  # pyright: ignore[reportArgumentType] - transformers wraps Module.to
     context = int(model.config.get_text_config().max_position_embeddings)
     max_new_tokens = min(MAX_NEW_TOKENS, context // 2)
-    sampler = GenerateSampler(model, tokenizer, max_new_tokens=max_new_tokens)
+    sampler = GenerateSampler(model, tokenizer, max_new_tokens=max_new_tokens, seed=seed)
     return model_agent(sampler, tokenizer, max_prompt_length=context - max_new_tokens, name=f"hf:{path}")
 
 

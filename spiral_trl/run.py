@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from importlib.resources import files
@@ -31,19 +31,21 @@ from transformers.utils import logging as transformers_logging
 from trl import ModelConfig, TrlParser, get_peft_config
 
 from spiral_envs.errors import UnknownNameError
-from spiral_envs.prompts import find_style
 from spiral_trl.config import SelfPlayConfig
 from spiral_trl.embedded import EMBEDDED
 from spiral_trl.progress import ProgressCallback, make_progress
 from spiral_trl.records import JsonLines
-from spiral_trl.report import NASH_CONV, Strength, compare, terminal_table, write_report
-from spiral_trl.sampling import PromptEncoder
+from spiral_trl.report import Strength, compare, terminal_table, write_report
+from spiral_trl.sampling import GenerationError
 from spiral_trl.strength import ModelUnderTest, pairings
-from spiral_trl.trainer import SelfPlayTrainer, checkpoint_step, last_complete_checkpoint
+from spiral_trl.trainer import NonFiniteLossError, SelfPlayTrainer, checkpoint_step, last_complete_checkpoint
 from spiral_trl.warmup import WarmupSettings, make_warm_model
 
 INTERRUPTED: Final = 130
 """The exit code of a run that was stopped with Ctrl-C."""
+
+STOPPED: Final = 1
+"""The exit code of a run that could not go on, which it says in one line."""
 
 
 class BadInputError(ValueError):
@@ -57,16 +59,12 @@ class RunArguments:
     Attributes:
         resume: Whether to go on from the last complete checkpoint of `output_dir`.
         eval_games: Games in each seat against each reference agent, before and after; 0 leaves the evaluation out.
-        nash_conv_steps: Steps between two measurements of NashConv in one-hand Kuhn poker; 0 leaves them out.
         supervised_steps: Supervised steps of the embedded model before self-play.
     """
 
     resume: bool = field(default=False, metadata={"help": "Go on from the last complete checkpoint of output_dir."})
     eval_games: int = field(
         default=0, metadata={"help": "Games a seat against each reference agent, before and after; 0: no evaluation."}
-    )
-    nash_conv_steps: int = field(
-        default=0, metadata={"help": "Steps between measurements of NashConv in one-hand Kuhn poker; 0: none."}
     )
     supervised_steps: int = field(
         default=WarmupSettings().steps, metadata={"help": "Supervised steps of the embedded model before self-play."}
@@ -95,6 +93,9 @@ def run(argv: Sequence[str]) -> int:
         reached = f"the last checkpoint is {saved.name}" if saved else "there is no checkpoint yet"
         console.print(f"stopped; {reached}; the same command with --resume goes on")
         return INTERRUPTED
+    except (GenerationError, NonFiniteLossError) as error:
+        console.print(f"stopped: {error}", style="red", markup=False, highlight=False)
+        return STOPPED
     return 0
 
 
@@ -117,7 +118,7 @@ def _train(
         trainer = SelfPlayTrainer(
             model=path, args=args, processing_class=tokenizer, peft_config=get_peft_config(model_args)
         )
-    tested = _model_under_test(trainer, tokenizer, args)
+    tested = trainer.under_test
     is_evaluating = arguments.eval_games > 0 and trainer.accelerator.num_processes == 1
     before = _measured(
         output / "before.json", tested, args, arguments, console, is_wanted=is_evaluating, is_kept=arguments.resume
@@ -130,7 +131,7 @@ def _train(
     # One bar is enough, and the figures are in the file.
     for plain_output in (PrinterCallback, TqdmCallback):
         trainer.remove_callback(plain_output)
-    trainer.add_callback(MetricsCallback(metrics, _nash_conv_every(arguments.nash_conv_steps, tested)))
+    trainer.add_callback(MetricsCallback(metrics))
     trainer.add_callback(progress)
     try:
         trainer.train(resume_from_checkpoint=checkpoint)
@@ -181,10 +182,9 @@ def config_names() -> tuple[str, ...]:
 class MetricsCallback(TrainerCallback):
     """Writes the figures of every logged step to `metrics.jsonl`, on the main process."""
 
-    def __init__(self, file: JsonLines, measure: Callable[[int], Mapping[str, float]]) -> None:
-        """Sets the file, and what is measured beside the trainer's own figures: from the step to figures by name."""
+    def __init__(self, file: JsonLines) -> None:
+        """Sets the file."""
         self._file = file
-        self._measure = measure
 
     def on_log(
         self,
@@ -198,7 +198,7 @@ class MetricsCallback(TrainerCallback):
         if logs and "loss" in logs and state.is_world_process_zero:
             # JSON has no NaN.
             finite = {name: value for name, value in logs.items() if value is not None and math.isfinite(value)}
-            self._file.append([{"step": state.global_step, **finite, **self._measure(state.global_step)}])
+            self._file.append([{"step": state.global_step, **finite}])
 
 
 def _config_file(name: str) -> Path:
@@ -281,21 +281,6 @@ def _describe(args: SelfPlayConfig) -> str:
     )
 
 
-def _model_under_test(
-    trainer: SelfPlayTrainer, tokenizer: PreTrainedTokenizerBase, args: SelfPlayConfig
-) -> ModelUnderTest:
-    encoder = PromptEncoder(
-        tokenizer, find_style(args.prompt_style, hints=args.hints), use_chat_template=args.prompt_style != "plain"
-    )
-    return ModelUnderTest(
-        trainer.policy,
-        tokenizer,
-        encoder,
-        max_completion_length=args.reply_limit,
-        max_prompt_length=trainer.max_prompt_length,
-    )
-
-
 def _measured(
     path: Path,
     tested: ModelUnderTest,
@@ -323,15 +308,6 @@ def _measured(
     path.parent.mkdir(parents=True, exist_ok=True)
     strength.save(path)
     return strength
-
-
-def _nash_conv_every(steps: int, tested: ModelUnderTest) -> Callable[[int], Mapping[str, float]]:
-    def measure(step: int) -> Mapping[str, float]:
-        if not steps or step % steps:
-            return {}
-        return {NASH_CONV: tested.exploitability().result.nash_conv}
-
-    return measure
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol, Self
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from spiral_envs.chance import bits64
 from spiral_envs.match import Fault, Reply, View
 from spiral_envs.prompts import PromptStyle
 
@@ -198,6 +199,7 @@ class GenerateSampler:
         temperature: float = 1.0,
         top_p: float = 1.0,
         batch_size: int = 64,
+        seed: int | None = None,
         **generation: Any,
     ) -> None:
         """Sets the length limit in tokens, the sampling distribution, and how many prompts are run at once.
@@ -209,10 +211,13 @@ class GenerateSampler:
             temperature: Of sampling.
             top_p: Of sampling.
             batch_size: The most prompts that are run at once.
+            seed: Of draws of its own, which leave the global random numbers alone; None draws from those.
             generation: More fields of transformers' `GenerationConfig`.
         """
         self._model = model
         self._batch_size = batch_size
+        self._seed = seed
+        self._num_calls = 0
         end_ids = model.generation_config.eos_token_id
         declared = [end_ids] if isinstance(end_ids, int) else list(end_ids or [])
         self._end_ids = sorted({*declared, token_id(tokenizer, "eos_token")})
@@ -227,9 +232,23 @@ class GenerateSampler:
             **{"top_k": 0, **generation},
         )
 
-    @torch.no_grad()
+    def reseed(self, seed: int) -> None:
+        """Makes the sampler draw as a new one with `seed` would."""
+        self._seed = seed
+        self._num_calls = 0
+
     def sample(self, prompts: Sequence[Sequence[int]]) -> list[Sample]:
         """Returns one completion a prompt, without log-probabilities. Prompts of like length are run together."""
+        if self._seed is None:
+            return self._sample(prompts)
+        devices = [self._model.device] if self._model.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(bits64(self._seed % 2**64, self._num_calls) % 2**63)
+            self._num_calls += 1
+            return self._sample(prompts)
+
+    @torch.no_grad()
+    def _sample(self, prompts: Sequence[Sequence[int]]) -> list[Sample]:
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
         samples: dict[int, Sample] = {}
         for start in range(0, len(order), self._batch_size):
@@ -278,6 +297,11 @@ class ModelAgent:
     def act(self, views: Sequence[View]) -> list[str]:
         """Returns one sampled reply a view; prompts over the limit are faults and are not generated for."""
         return self.answer([self.prompt(view, None) for view in views])
+
+    def reseed(self, seed: int) -> None:
+        """Makes a model that draws on its own do so as a new one with `seed` would."""
+        if isinstance(self._sampler, GenerateSampler):
+            self._sampler.reseed(seed)
 
     def prompt(self, view: View, previous: SampledReply | None) -> list[int]:
         """Returns the prompt for `view`, after the player's previous reply in the game, if there is one."""

@@ -1,7 +1,7 @@
 """The self-play trainer: TRL's GRPOTrainer with batches that come from games.
 
-All contact with TRL's private parts is in this file; `tests/trl/test_seams.py` checks that they are what they were in
-the version that `pyproject.toml` pins.
+All contact with TRL's private parts is in this file and in `generation.py`; `tests/trl/test_seams.py` checks that they
+are what they were in the version that `pyproject.toml` pins.
 """
 
 # torch, transformers and TRL are typed in part only.
@@ -10,37 +10,84 @@ the version that `pyproject.toml` pins.
 
 from __future__ import annotations
 
-import json
-import math
-import os
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 import torch
-from accelerate.utils import gather_object  # pyright: ignore[reportMissingTypeStubs]
+from accelerate.utils import broadcast_object_list, gather_object  # pyright: ignore[reportMissingTypeStubs]
 from datasets import Dataset  # pyright: ignore[reportMissingTypeStubs]
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
 from trl import GRPOTrainer
 
+from spiral_envs.agents import Agent, make_agent
+from spiral_envs.agents.base import SeededAgent
+from spiral_envs.chance import match_seed
 from spiral_envs.episode import Episode
-from spiral_envs.prompts import find_style
-from spiral_trl.advantages import Key, RoleBaseline, score_returns
-from spiral_trl.batching import TurnBatch, TurnRow, collate, turn_rows
-from spiral_trl.collector import collect
+from spiral_envs.prompts import find_next, find_style
+from spiral_envs.sources import find_source
+from spiral_trl.advantages import AdvantageEstimator, Estimator, GameResult, RoleBaseline
+from spiral_trl.batching import RowUnit, TurnBatch, TurnRow, collate, rows_of
+from spiral_trl.checkpoints import (
+    STATE_FILE,
+    begin,
+    checkpoint_step,
+    finish,
+    last_complete_checkpoint,
+    read_state,
+    whole_checkpoints,
+)
+from spiral_trl.collector import Table, in_order, play_pool, play_waves, set_table
 from spiral_trl.config import SelfPlayConfig
+from spiral_trl.generation import TrainerGeneration, TrainerSampler
+from spiral_trl.league import League, steps_in
 from spiral_trl.metrics import batch_metrics
 from spiral_trl.records import JsonLines
-from spiral_trl.rewards import seat_returns
-from spiral_trl.sampling import ModelAgent, PromptEncoder, Sample, Sampler, token_id
+from spiral_trl.rewards import Reward, seat_returns
+from spiral_trl.sampling import Context, GenerationError, ModelAgent, PromptEncoder, SampledReply, Sampler, token_id
+from spiral_trl.schedule import LEAGUE, SELF, GamePlan
 
-STATE_FILE: Final = "self_play_state.json"
-"""Written last into every checkpoint, so that its presence says that the checkpoint is whole."""
+if TYPE_CHECKING:
+    from spiral_trl.strength import ModelUnderTest
 
-SELF: Final = "self"
-"""The kind of opponent in the key of a baseline when both seats are the current model."""
+__all__ = [
+    "STATE_FILE",
+    "NonFiniteLossError",
+    "SelfPlayTrainer",
+    "TrainerSampler",
+    "checkpoint_step",
+    "last_complete_checkpoint",
+]
+
+_REFERENCE_FILE: Final = "ref_model.pt"
+
+_logger = logging.getLogger(__name__)
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss is NaN or infinite; the message says where the batch was saved."""
+
+
+class PlayedBatch(NamedTuple):
+    """The games of a batch over all processes, in the order of their numbers.
+
+    Attributes:
+        plans: What was to be played.
+        episodes: What was played.
+        advantages: One a seat for every game; 0 for seats that are not the learner's.
+        own: Which of them this process trains on.
+        play_time: How long playing took, in seconds.
+    """
+
+    plans: list[GamePlan]
+    episodes: list[Episode]
+    advantages: list[tuple[float, ...]]
+    own: slice
+    play_time: float
 
 
 class SelfPlayTrainer(GRPOTrainer):
@@ -55,8 +102,10 @@ class SelfPlayTrainer(GRPOTrainer):
     distribution, logging and checkpoints are TRL's. The reference is SPIRAL, arXiv 2506.24119.
 
     Attributes:
-        baseline: The role baselines; saved and restored with checkpoints.
+        baseline: The role baselines; saved and restored with checkpoints, like all that follows.
         games_started: How many games the run has played, over all processes.
+        schedule: Which games are played against whom.
+        league: The snapshots that the model plays against; None where `opponents` has no league.
     """
 
     _tag_names = ["trl", "spiral", "self-play"]  # noqa: RUF012 - the name and kind are TRL's
@@ -88,31 +137,41 @@ class SelfPlayTrainer(GRPOTrainer):
             ValueError: The context leaves no room for a prompt, or the tokenizer has no chat template.
         """
         args = args or SelfPlayConfig()
+        if args.use_vllm and args.vllm_mode == "server" and sampler is None:
+            from spiral_trl.serving import check_server
+
+            check_server(args.vllm_server_url, timeout_s=args.vllm_server_timeout)
         super().__init__(
             model=model,
             reward_funcs=_no_reward,  # pyright: ignore[reportArgumentType] - never called
             args=args,
             train_dataset=_placeholder_rows(args),
+            eval_dataset=None if args.eval_strategy == "no" else _placeholder_rows(args),
             processing_class=processing_class,
             callbacks=callbacks,
             peft_config=peft_config,
         )
+        if args.sync_ref_model and self.is_sharded:
+            raise ValueError("sync_ref_model does not work with weights spread over processes: they cannot be resumed")
         self.baseline = RoleBaseline(args.baseline_decay, args.baseline_order)
         self.games_started = 0
+        self.schedule = args.schedule(seed=args.seed)
+        self.league: League | None = None
+        if LEAGUE in args.opponent_weights:
+            self.league = League(args.league_settings(), Path(str(args.output_dir)) / "league")
         self.max_prompt_length = self._longest_prompt()
-        encoder = PromptEncoder(
-            self._tokenizer,
-            find_style(args.prompt_style, hints=args.hints),
-            use_chat_template=args.prompt_style != "plain",
-        )
-        self._agent = ModelAgent(
-            sampler or _TrainerSampler(self),
-            encoder,
-            self._tokenizer,
-            max_prompt_length=self.max_prompt_length,
-            name=SELF,
-        )
+        self._estimator = AdvantageEstimator(Estimator(args.advantage_estimator), self.baseline, args.replays)
+        self._generation = TrainerGeneration(self, sampler)
+        self._agent = self._model_agent(self._generation.sampler, SELF)
+        self._opponents: dict[str, Agent] = {}
+        self._snapshot: tuple[int, Agent] | None = None
         self._games_file = JsonLines(Path(str(args.output_dir)) / "games.jsonl")
+        self._evaluations_file = JsonLines(Path(str(args.output_dir)) / "evaluations.jsonl")
+        self._alarms_file = JsonLines(Path(str(args.output_dir)) / "alarms.jsonl")
+        if args.collapse != "off":
+            from spiral_trl.collapse import CollapseCallback
+
+            self.add_callback(CollapseCallback(self._alarms_file, action=args.collapse))
 
     def train(  # pyright: ignore[reportIncompatibleMethodOverride] - the other arguments are passed on
         self, resume_from_checkpoint: str | Path | bool | None = None, **kwargs: Any
@@ -132,8 +191,7 @@ class SelfPlayTrainer(GRPOTrainer):
         if not resume_from_checkpoint:
             self._rewind_records(0)
             return super().train(**kwargs)
-        if not (Path(resume_from_checkpoint) / STATE_FILE).exists():
-            raise ValueError(f"{resume_from_checkpoint} is no whole self-play checkpoint: {STATE_FILE} is missing")
+        read_state(Path(resume_from_checkpoint))
         return super().train(resume_from_checkpoint=str(resume_from_checkpoint), **kwargs)
 
     @property
@@ -141,6 +199,50 @@ class SelfPlayTrainer(GRPOTrainer):
         """The model that is trained, without the wrappers of distribution."""
         unwrapped: PreTrainedModel = self.accelerator.unwrap_model(self.model)
         return unwrapped
+
+    @property
+    def text_tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer, also where the model reads more than text."""
+        tokenizer: PreTrainedTokenizerBase = self._tokenizer
+        return tokenizer
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether the weights are spread over the processes, by DeepSpeed ZeRO-3 or FSDP."""
+        return self._dist.is_zero3 or self._dist.is_fsdp
+
+    @cached_property
+    def under_test(self) -> ModelUnderTest:
+        """The model with what is needed to measure it outside of training."""
+        from spiral_trl.strength import ModelUnderTest
+
+        return ModelUnderTest(
+            self.policy,
+            self._tokenizer,
+            self._encoder(),
+            max_completion_length=self.args.reply_limit,
+            max_prompt_length=self.max_prompt_length,
+        )
+
+    def _encoder(self) -> PromptEncoder:
+        style, hints = self.args.prompt_style, self.args.hints
+        return PromptEncoder(
+            self._tokenizer,
+            find_style(style, hints=hints),
+            use_chat_template=style != "plain",
+            following=find_next(style, hints=hints),
+        )
+
+    def _model_agent(self, sampler: Sampler, name: str) -> ModelAgent:
+        """Returns an agent that plays as the trained model does, with another sampler."""
+        return ModelAgent(
+            sampler,
+            self._encoder(),
+            self._tokenizer,
+            max_prompt_length=self.max_prompt_length,
+            name=name,
+            context=Context(self.args.context),
+        )
 
     def _longest_prompt(self) -> int:
         """Returns the most tokens that a prompt may have."""
@@ -179,45 +281,159 @@ class SelfPlayTrainer(GRPOTrainer):
 
         Replaces TRL's method of the same name, whose argument is a list of placeholder rows here.
         """
-        started = time.perf_counter()
-        episodes = self._play_games()
-        play_time = time.perf_counter() - started
-        advantages = self._score(episodes)
-        rows = [row for episode, scores in zip(episodes, advantages, strict=True) for row in turn_rows(episode, scores)]
-        self._log_games(episodes, advantages, rows, play_time)
+        self._take_snapshot()
+        batch = self._play_batch()
+        rows = [
+            row
+            for plan, episode, scores in zip(*(each[batch.own] for each in batch[:3]), strict=True)
+            for row in rows_of(
+                episode, scores, rows=RowUnit(self.args.rows), learner_seats=plan.learner_seats, gamma=self.args.gamma
+            )
+        ]
+        self._log_games(batch)
         kept = self._fit(rows)
-        batch = collate(kept, num_rows=self.args.rows_per_batch, pad_token_id=token_id(self._tokenizer, "pad_token"))
-        return self._loss_inputs(batch, row_weight=len(rows) / len(kept) if kept else 1.0)
+        tensors = collate(kept, num_rows=self.args.rows_per_batch, pad_token_id=token_id(self._tokenizer, "pad_token"))
+        return self._loss_inputs(tensors, row_weight=len(rows) / len(kept) if kept else 1.0)
 
-    def _play_games(self) -> list[Episode]:
-        """Returns the games of this process for the next batch."""
-        num_games = self.args.games_per_batch or self.args.surely_fitting_games()
-        first_game = self.games_started + self.accelerator.process_index * num_games
-        self.games_started += num_games * self.accelerator.num_processes
-        return collect(
-            self.args.games,
-            (self._agent, self._agent),
-            first_game=first_game,
-            num_games=num_games,
-            seed=self.args.seed,
-            concurrency=self.args.max_concurrent_games,
+    def _play_batch(self) -> PlayedBatch:
+        """Plays the games of the next batch and scores them, and counts them as played.
+
+        All processes score the games of all of them, in the order of their numbers, so that the baselines, the shares
+        of the games and the league are the same everywhere.
+        """
+        num_own = self.args.games_per_batch or self.args.surely_fitting_games()
+        plans = self.schedule.plan(self.games_started, num_own * self.accelerator.num_processes)
+        started = time.perf_counter()
+        try:
+            episodes = self.play(plans)
+        except GenerationError as error:
+            self._end_with_checkpoint(error)
+        play_time = time.perf_counter() - started
+        results = [self._result(plan, episode) for plan, episode in zip(plans, episodes, strict=True)]
+        advantages = self._estimator.score(results)
+        self.games_started += len(plans)
+        self.schedule.record(
+            plans,
+            [
+                sum(turn.seat in plan.learner_seats for turn in episode.turns)
+                for plan, episode in zip(plans, episodes, strict=True)
+            ],
+        )
+        if self.league:
+            _record_results(self.league, plans, episodes)
+        first = self.accelerator.process_index * num_own
+        return PlayedBatch(plans, episodes, advantages, slice(first, first + num_own), play_time)
+
+    def _result(self, plan: GamePlan, episode: Episode) -> GameResult:
+        returns = seat_returns(episode, reward=Reward(self.args.reward), fault_penalty=self.args.fault_penalty)
+        return GameResult(
+            game=episode.game,
+            roles=episode.roles,
+            opponent=plan.opponent,
+            learner_seats=plan.learner_seats,
+            returns=returns,
+            deal=plan.number // self.args.replays,
         )
 
-    def _score(self, episodes: Sequence[Episode]) -> list[tuple[float, ...]]:
-        """Returns an advantage a seat for every game of this process.
+    def play(self, plans: Sequence[GamePlan]) -> list[Episode]:
+        """Plays games with the current weights, shared out over the processes.
 
-        All processes score the games of all of them, in the order of their ranks, so that the baselines are the same
-        everywhere.
+        Args:
+            plans: The same on every process, with rising numbers.
+
+        Returns:
+            All games on every process, in the order of `plans`.
+
+        Raises:
+            GenerationError: The backend that generates is gone; raised on every process.
         """
-        own: list[tuple[Key, float]] = [
-            ((episode.game, role, SELF), episode_return)
-            for episode in episodes
-            for role, episode_return in zip(episode.roles, seat_returns(episode), strict=True)
-        ]
-        everyone: list[list[tuple[Key, float]]] = gather_object([own])
-        scored = [score_returns(self.baseline, keyed) for keyed in everyone][self.accelerator.process_index]
-        scores = iter(scored)
-        return [tuple(next(scores) for _ in episode.roles) for episode in episodes]
+        with self._generation.phase():
+            if self._generation.plays_on_main:
+                return self._play_on_main(plans)
+            rank, num_processes = self.accelerator.process_index, self.accelerator.num_processes
+            own = plans[len(plans) * rank // num_processes : len(plans) * (rank + 1) // num_processes]
+            episodes: list[Episode] = gather_object(self._play_here(own))
+            return episodes
+
+    def _play_on_main(self, plans: Sequence[GamePlan]) -> list[Episode]:
+        """Returns the games that the main process plays for all, or raises on all what it meets."""
+        answer: list[Any] = [None]
+        if self.accelerator.is_main_process:
+            try:
+                answer = [self._play_here(plans)]
+            except GenerationError as error:
+                answer = [error]
+        broadcast_object_list(answer)
+        if isinstance(answer[0], GenerationError):
+            raise answer[0]
+        return answer[0]
+
+    def _play_here(self, plans: Sequence[GamePlan]) -> list[Episode]:
+        """Returns the games that this process plays itself."""
+        tables = [self._table(plan, first_number=plans[0].number) for plan in plans]
+        if self._uses_pool(plans):
+            concurrency = self.args.max_concurrent_games
+            episodes = in_order(play_pool(tables, self._agent, self._generation.requests(), concurrency=concurrency))
+        else:
+            episodes = in_order(play_waves(tables, concurrency=self.args.max_concurrent_games))
+        self._generation.finish()
+        return episodes
+
+    def _uses_pool(self, plans: Sequence[GamePlan]) -> bool:
+        """Returns whether games are played in a pool of single requests rather than in waves."""
+        generation = self._generation
+        if self.args.collector != "auto" or not generation.takes_requests:
+            return self.args.collector == "pool"
+        # An engine whose weights are swapped is no pool: it answers one model at a time.
+        return not (generation.can_swap and any(plan.opponent == LEAGUE for plan in plans))
+
+    def _table(self, plan: GamePlan, *, first_number: int) -> Table:
+        """Returns a new game and who sits at it; `first_number` is that of the first game played along with it."""
+        opponent: Agent = self._agent
+        if plan.opponent == LEAGUE:
+            opponent = self._drawn_snapshot(first_number)
+        elif plan.opponent != SELF:
+            opponent = self._opponent(plan.opponent, match_seed(self.args.seed, first_number))
+        num_seats = len(find_source(plan.game).roles)
+        agents = [self._agent if seat in plan.learner_seats else opponent for seat in range(num_seats)]
+        return set_table(plan.number, plan.game, plan.seed, agents)
+
+    def _opponent(self, kind: str, seed: int) -> Agent:
+        """Returns the agent of that name; its draws begin anew in every batch, so that a resumed run repeats them."""
+        if kind not in self._opponents:
+            self._opponents[kind] = make_agent(kind, seed=seed)
+        agent = self._opponents[kind]
+        if isinstance(agent, SeededAgent):
+            agent.reseed(seed)
+        return agent
+
+    def _drawn_snapshot(self, first_number: int) -> Agent:
+        """Returns the snapshot that plays in this batch: one a process, so that one model is held at a time."""
+        assert self.league is not None, "only a run with a league has games against it"
+        step = self.league.draw(self.args.seed, first_number)
+        if self._snapshot is None or self._snapshot[0] != step:
+            self._snapshot = None  # frees the memory of the one before
+            sampler = self._generation.snapshot_sampler(self.league.folder_of(step))
+            self._snapshot = step, self._model_agent(sampler, f"{LEAGUE}:{step}")
+        return self._snapshot[1]
+
+    def _take_snapshot(self) -> None:
+        """Adds the current weights to the league when it is time."""
+        league, step = self.league, self.state.global_step
+        if league is None or not league.is_due(step):
+            return
+
+        def save(folder: Path) -> None:
+            # Gathers what is spread over the processes; only the main process writes.
+            self.save_model(str(folder), _internal_call=True)
+
+        num_bytes: list[Any] = [None]
+        if self.accelerator.is_main_process:
+            num_bytes = [league.write(step, save)]
+        else:
+            save(league.folder_of(step))
+        broadcast_object_list(num_bytes)
+        league.add(step, num_bytes[0])
 
     def _fit(self, rows: list[TurnRow]) -> list[TurnRow]:
         """Returns the rows that fit into the batch, drawn at random when there are too many."""
@@ -251,9 +467,7 @@ class SelfPlayTrainer(GRPOTrainer):
             if self.args.gradient_accumulation_steps % generate_every != 0 or corrects_sampler:
                 inputs["old_per_token_logps"] = self._logprobs(self.model, inputs)
             if self.beta != 0.0:
-                if self.ref_model is None:
-                    raise NotImplementedError("beta > 0 with an adapter is not supported: set beta to 0")
-                inputs["ref_per_token_logps"] = self._logprobs(self.ref_model, inputs)
+                inputs["ref_per_token_logps"] = self._reference_logprobs(inputs)
         if corrects_sampler:
             if batch.sampling_logprobs is None:
                 raise RuntimeError(
@@ -263,6 +477,14 @@ class SelfPlayTrainer(GRPOTrainer):
             inputs["sampling_per_token_logps"] = sampled
             inputs["importance_sampling_ratio"] = self._sampler_ratio(inputs["old_per_token_logps"], sampled, inputs)
         return inputs
+
+    def _reference_logprobs(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Returns the log-probabilities of the reference model, [B, T]: with an adapter, of the model without it."""
+        if self.ref_model is not None:
+            return self._logprobs(self.ref_model, inputs)
+        adapted: Any = self.policy
+        with adapted.disable_adapter():
+            return self._logprobs(self.model, inputs)
 
     def _logprobs(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Returns the log-probability of every completion token under `model`, [B, T]."""
@@ -292,7 +514,24 @@ class SelfPlayTrainer(GRPOTrainer):
             metrics["sampling/logprob_gap_mean"].append(gap[mask].abs().mean().item())
             metrics["sampling/logprob_gap_max"].append(gap[mask].abs().max().item())
             metrics["sampling/ratio_mean"].append(ratio[mask].mean().item())
+            # Cut below or above.
+            metrics["sampling/ratio_truncated"].append((ratio != gap.exp())[mask].float().mean().item())
+            self._watch_gap(metrics["sampling/logprob_gap_mean"][-1])
         return ratio
+
+    def _watch_gap(self, gap: float) -> None:
+        """Raises the alarm when the sampler gives other probabilities than the trainer."""
+        limit = self.args.logprob_gap_alarm
+        if gap <= limit:
+            return
+        message = (
+            f"the sampler's log-probabilities are {gap:.3f} nats from the trainer's in the mean, more than {limit:g}:"
+            " are its weights, its number format and its sampling settings those of the trainer?"
+        )
+        _logger.warning(message)
+        if self.accelerator.is_main_process:
+            alarm = {"name": "logprob_gap", "message": message, "figure": gap, "limit": limit}
+            self._alarms_file.append([{"step": self.state.global_step + 1, **alarm}])
 
     def _compute_loss(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Returns TRL's loss of the rows that carry any, divided by the constant size of a full micro-batch.
@@ -302,7 +541,10 @@ class SelfPlayTrainer(GRPOTrainer):
         """
         weight = inputs["row_weight"].sum() / self.args.per_device_train_batch_size
         if weight > 0:
-            return super()._compute_loss(model, _without_padding(inputs)) * weight
+            loss = super()._compute_loss(model, _without_padding(inputs)) * weight
+            if not loss.isfinite():
+                self._end_with_batch(loss, inputs)
+            return loss
         # A part of padding alone runs for the sake of the other processes; its figures would be no turn's.
         figures = self._metrics
         self._metrics = {mode: defaultdict(list) for mode in figures}
@@ -315,97 +557,175 @@ class SelfPlayTrainer(GRPOTrainer):
         # No images, no multimodal fields, one completion a prompt.
         return self._generate_single_turn(prompts, None, {}, 1)
 
+    def sync_generation(self, *, is_needed: bool) -> None:
+        """Gives vLLM the current weights, if the step has moved since it got them or `is_needed` says so.
+
+        All processes do it together, before they play at a pace of their own.
+        """
+        if is_needed or self._last_loaded_step != self.state.global_step:
+            self.vllm_generation.sync_weights()
+            self._last_loaded_step = self.state.global_step
+
+    # -- measuring ---------------------------------------------------------------------------------------------------
+
+    def evaluate(  # pyright: ignore[reportIncompatibleMethodOverride] - there is no dataset to choose
+        self, eval_dataset: None = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Plays the model against `eval_agents` in both seats of the same deals, and returns and logs the figures.
+
+        The same deals at every evaluation of a run, sampled as in training; the run's own random numbers stay as they
+        are. Every result is a line of `evaluations.jsonl`.
+        """
+        from spiral_trl.evaluation import evaluation_metrics, plan_evaluation, pooled_results, seat_results
+        from spiral_trl.strength import own_random_state
+
+        args = self.args
+        plans = plan_evaluation(
+            args.eval_on or args.games, args.eval_agents or [], pairs=args.eval_pairs, seed=args.seed
+        )
+        with own_random_state(self.policy):
+            episodes = self.play(plans)
+        results = [*seat_results(plans, episodes), *pooled_results(plans, episodes)]
+        if self.accelerator.is_main_process:
+            self._evaluations_file.append({"step": self.state.global_step, **each.to_json()} for each in results)
+        figures = evaluation_metrics(results)
+        metrics = {f"{metric_key_prefix}_{name.removeprefix('eval/')}": figure for name, figure in figures.items()}
+        # Not TRL's: it would add the figures of training that wait for their own line.
+        Trainer.log(self, dict(metrics))
+        self.control = self.callback_handler.on_evaluate(args, self.state, self.control, metrics)
+        return metrics
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Logs the figures of the last steps, with NashConv when its turn has come."""
+        every = self.args.nash_conv_steps
+        if every and "loss" in logs and self.state.global_step % every == 0:
+            from spiral_trl.strength import ONE_HAND
+
+            for name, figure in self.under_test.nash_conv(self.args.nash_conv_games or [ONE_HAND]).items():
+                self._metrics["train"][name].append(figure)
+        super().log(logs, start_time)
+
     # -- records and checkpoints -------------------------------------------------------------------------------------
 
-    def _log_games(
-        self,
-        episodes: Sequence[Episode],
-        advantages: Sequence[Sequence[float]],
-        rows: Sequence[TurnRow],
-        play_time: float,
-    ) -> None:
+    def _log_games(self, batch: PlayedBatch) -> None:
         """Writes every game to `games.jsonl` and the figures of the batch to TRL's metrics."""
-        num_own = len(episodes)
-        all_episodes: list[Episode] = gather_object(list(episodes))
-        all_advantages: list[Sequence[float]] = gather_object(list(advantages))
         metrics = self._metrics["train"]
-        for name, figure in batch_metrics(all_episodes, all_advantages, self.baseline, opponent=SELF).items():
-            metrics[name].append(figure)
-        num_tokens = sum(len(row.token_ids) for row in rows)
-        metrics["games"].append(len(all_episodes))
-        metrics["turns"].append(sum(len(episode.turns) for episode in all_episodes))
-        metrics["play_time_s"].append(play_time)
-        metrics["play_tokens_per_s"].append(num_tokens / play_time)
-        if not self.accelerator.is_main_process:
-            return
-        first = self.games_started - len(all_episodes)
-        step = self.state.global_step + 1
-        self._games_file.append(
-            {"step": step, "number": first + rank * num_own + index, **episode.to_json()}
-            for rank in range(self.accelerator.num_processes)
-            for index, episode in enumerate(all_episodes[rank * num_own : (rank + 1) * num_own])
+        figures = batch_metrics(
+            batch.episodes, batch.plans, batch.advantages, self.baseline, estimator=self._estimator.estimator
         )
+        if self.league:
+            figures |= self.league.metrics()
+        num_tokens = sum(
+            len(turn.response.token_ids)
+            for plan, episode in zip(batch.plans, batch.episodes, strict=True)
+            for turn in episode.turns
+            if turn.seat in plan.learner_seats and isinstance(turn.response, SampledReply)
+        )
+        figures["games"] = len(batch.episodes)
+        figures["turns"] = sum(len(episode.turns) for episode in batch.episodes)
+        figures["play_time_s"] = batch.play_time
+        figures["play_tokens_per_s"] = num_tokens / batch.play_time
+        for name, figure in figures.items():
+            metrics[name].append(figure)
+        if self.accelerator.is_main_process:
+            step = self.state.global_step + 1
+            self._games_file.append(
+                {
+                    "step": step,
+                    "number": plan.number,
+                    "opponent": plan.opponent,
+                    "learner_seats": list(plan.learner_seats),
+                    "advantages": list(scores),
+                    **episode.to_json(),
+                }
+                for plan, episode, scores in zip(batch.plans, batch.episodes, batch.advantages, strict=True)
+            )
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Saves TRL's checkpoint, then our state, whose presence says that the checkpoint is whole."""
-        super()._save_checkpoint(model, trial)
-        if not self.accelerator.is_main_process:
-            return
         folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
-        state = {"games_started": self.games_started, "baseline": self.baseline.state_dict()}
-        unfinished = folder / f"{STATE_FILE}.tmp"
-        with unfinished.open("w", encoding="utf-8") as file:
-            json.dump(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(folder / STATE_FILE)
+        if self.accelerator.is_main_process:
+            begin(folder)
+        self.accelerator.wait_for_everyone()
+        super()._save_checkpoint(model, trial)
+        if self.args.sync_ref_model and self.accelerator.is_main_process:
+            torch.save(self.accelerator.unwrap_model(self.ref_model).state_dict(), folder / _REFERENCE_FILE)
+        # Every process has written its random numbers, and its part of what is spread over them.
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            finish(folder, self._state())
+            if self.league:
+                self.league.prune(_needed_snapshots(Path(str(self.args.output_dir))))
+
+    def _state(self) -> dict[str, Any]:
+        """Returns what a resumed run needs beside the weights and TRL's own state."""
+        return {
+            "games_started": self.games_started,
+            "baseline": self.baseline.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "league": self.league.state_dict() if self.league else None,
+            # What was measured since the last line of metrics.
+            "metrics": {name: list(values) for name, values in self._metrics["train"].items()},
+        }
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        """Restores the optimizer, and with it the baselines, the game counter and the records of a resumed run."""
+        """Restores the optimizer, and with it all that `_state` holds and the records of a resumed run."""
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is None:
             return
-        state = json.loads((Path(checkpoint) / STATE_FILE).read_text(encoding="utf-8"))
+        state = read_state(Path(checkpoint))
         self.baseline.load_state_dict(state["baseline"])
         self.games_started = state["games_started"]
+        self.schedule.load_state_dict(state["schedule"])
+        if self.league:
+            if state["league"] is None:
+                raise ValueError(f"{checkpoint} has no league: this run cannot go on with one")
+            self.league.load_state_dict(state["league"])
+        self._metrics["train"].update({name: list(values) for name, values in state["metrics"].items()})
+        if self.args.sync_ref_model:
+            reference = torch.load(Path(checkpoint) / _REFERENCE_FILE, map_location="cpu", weights_only=True)
+            self.accelerator.unwrap_model(self.ref_model).load_state_dict(reference)
         self._rewind_records(self.state.global_step)
 
     def _rewind_records(self, step: int) -> None:
         if self.accelerator.is_main_process:
-            self._games_file.rewind(step)
+            for file in (self._games_file, self._evaluations_file, self._alarms_file):
+                file.rewind(step)
+
+    def _end_with_checkpoint(self, error: GenerationError) -> NoReturn:
+        """Saves what has been learned so far, and ends the run with what happened.
+
+        The games of the batch were not counted, so that a resumed run plays them from the start.
+        """
+        step = self.state.global_step
+        folder = Path(str(self.args.output_dir)) / f"checkpoint-{step}"
+        if not (folder / STATE_FILE).exists():
+            self._save_checkpoint(self.model, None)
+        raise GenerationError(f"{error}; step {step} is saved in {folder.name}, from which the run can be resumed")
+
+    def _end_with_batch(self, loss: torch.Tensor, inputs: dict[str, torch.Tensor]) -> NoReturn:
+        """Saves the micro-batch whose loss is not finite, and ends the run before it can spoil the weights."""
+        step, rank = self.state.global_step + 1, self.accelerator.process_index
+        path = Path(str(self.args.output_dir)) / f"nonfinite_loss_step-{step}_rank-{rank}.pt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({name: tensor.cpu() for name, tensor in inputs.items()}, path)
+        raise NonFiniteLossError(f"the loss is {loss.item()} in step {step}: the micro-batch is saved in {path}")
 
 
-class _TrainerSampler:
-    """Samples with the trainer's current weights, through TRL's own generation."""
-
-    def __init__(self, trainer: SelfPlayTrainer) -> None:
-        self._trainer = trainer
-
-    def sample(self, prompts: Sequence[Sequence[int]]) -> list[Sample]:
-        """Returns one completion a prompt."""
-        trainer = self._trainer
-        completions, logprobs = trainer.generate_ids([list(prompt) for prompt in prompts])
-        end_ids = frozenset(trainer.eos_token_ids)
-        return [
-            Sample(
-                tuple(ids),
-                # TRL hands on None where vLLM could not give a log-probability.
-                tuple(math.nan if each is None else each for each in logprobs[index]) if logprobs else None,
-                bool(ids) and ids[-1] in end_ids,
-            )
-            for index, ids in enumerate(completions)
-        ]
+def _record_results(league: League, plans: Sequence[GamePlan], episodes: Sequence[Episode]) -> None:
+    """Counts the learner's results against snapshots."""
+    for plan, episode in zip(plans, episodes, strict=True):
+        if plan.opponent == LEAGUE:
+            seat = plan.learner_seats[0]
+            snapshot = next(name for each, name in enumerate(episode.agents) if each not in plan.learner_seats)
+            earned = episode.outcome.returns[seat]
+            league.record(int(snapshot.rpartition(":")[2]), 0.5 if earned == 0 else float(earned > 0))
 
 
-def last_complete_checkpoint(output_dir: str | Path) -> Path | None:
-    """Returns the newest whole checkpoint under `output_dir`, or None; one torn by a kill is passed over."""
-    folders = (folder for folder in Path(output_dir).glob("checkpoint-*") if folder.name.rpartition("-")[2].isdigit())
-    return max((folder for folder in folders if (folder / STATE_FILE).exists()), key=checkpoint_step, default=None)
-
-
-def checkpoint_step(folder: Path) -> int:
-    """Returns the step after which a checkpoint was saved."""
-    return int(folder.name.rpartition("-")[2])
+def _needed_snapshots(output_dir: Path) -> set[int]:
+    """Returns the steps of the snapshots that runs resumed from any whole checkpoint would need."""
+    leagues = [read_state(folder)["league"] for folder in whole_checkpoints(output_dir)]
+    return {step for league in leagues if league for step in steps_in(league)}
 
 
 _ROW_TENSORS: Final = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "row_weight")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from spiral_envs.match import View
 
@@ -22,4 +22,13 @@ class Agent(Protocol):
 
     def act(self, views: Sequence[View]) -> list[str]:
         """Returns one reply a view, in order; a `Reply` when there is more to say than the text."""
+        ...
+
+
+@runtime_checkable
+class SeededAgent(Protocol):
+    """An agent that draws, and can be told to begin its draws anew."""
+
+    def reseed(self, seed: int) -> None:
+        """Makes the agent draw as a new one with `seed` would."""
         ...

@@ -35,6 +35,10 @@ class CfrAgent:
         """Starts the agent's own random numbers."""
         self._rng = random.Random(seed)
 
+    def reseed(self, seed: int) -> None:
+        """Makes the agent draw as a new one with `seed` would."""
+        self._rng = random.Random(seed)
+
     def act(self, views: Sequence[View]) -> list[str]:
         """Returns a move a view.
 

@@ -46,6 +46,10 @@ class MctsAgent:
         self._simulations = simulations
         self._rng = random.Random(seed)
 
+    def reseed(self, seed: int) -> None:
+        """Makes the agent draw as a new one with `seed` would."""
+        self._rng = random.Random(seed)
+
     def act(self, views: Sequence[View]) -> list[str]:
         """Returns a move a view.
 

@@ -59,6 +59,10 @@ class MinimaxAgent:
         self._evaluate = evaluate
         self._rng = random.Random(seed)
 
+    def reseed(self, seed: int) -> None:
+        """Makes the agent draw as a new one with `seed` would."""
+        self._rng = random.Random(seed)
+
     def act(self, views: Sequence[View]) -> list[str]:
         """Returns a best move a view.
 

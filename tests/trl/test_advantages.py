@@ -8,7 +8,7 @@ import pytest
 
 from spiral_envs.errors import UnknownNameError
 from spiral_trl import RoleBaseline
-from spiral_trl.advantages import score_returns
+from spiral_trl.advantages import GLOBAL_KEY, AdvantageEstimator, Estimator, GameResult, score_returns
 
 X = ("tic_tac_toe_v0", "X", "self")
 O = ("tic_tac_toe_v0", "O", "self")
@@ -151,3 +151,125 @@ def test_score_returns_scores_one_after_the_other():
     keyed = [(X, 1.0), (O, -1.0), (X, 1.0), (O, 1.0)]
     assert score_returns(baseline, keyed) == [1.0, -1.0, 0.5, 1.5]
     assert score_returns(baseline, []) == []
+
+
+def result(returns, *, opponent="self", learner_seats=(0, 1), game="tic_tac_toe_v0", deal=0):
+    return GameResult(game, ("X", "O"), opponent, learner_seats, returns, deal)
+
+
+def estimator_of(estimator, *, decay=0.5, replays=2):
+    return AdvantageEstimator(estimator, RoleBaseline(decay=decay), replays)
+
+
+WON, LOST = (1.0, -1.0), (-1.0, 1.0)
+
+
+def test_rae_scores_every_role_against_its_own_baseline():
+    scored = estimator_of(Estimator.RAE)
+    # X: b = 0, 0.5, -0.25; O: the same with the other sign.
+    assert scored.score([result(WON), result(LOST), result(WON)]) == [(1.0, -1.0), (-1.5, 1.5), (1.25, -1.25)]
+    # -0.25 / 2 + 1 / 2.
+    assert (scored.baseline.value(X), scored.baseline.value(O)) == (0.375, -0.375)
+
+
+def test_rae_goes_on_from_batch_to_batch():
+    results = [result(WON), result((0.0, 0.0)), result(LOST), result(WON)]
+    whole, halves = estimator_of(Estimator.RAE, decay=0.95), estimator_of(Estimator.RAE, decay=0.95)
+    assert halves.score(results[:2]) + halves.score(results[2:]) == whole.score(results)
+
+
+def test_games_against_others_leave_the_baselines_of_self_play_alone():
+    mixed, alone = estimator_of(Estimator.RAE), estimator_of(Estimator.RAE)
+    others = [
+        result(LOST, opponent="league", learner_seats=(0,)),
+        result(WON, opponent="random", learner_seats=(1,)),
+        result(WON, opponent="random", learner_seats=(0,)),
+    ]
+    own = [result(WON), result(LOST)]
+    advantages = mixed.score([others[0], own[0], others[1], others[2], own[1]])
+    assert [advantages[1], advantages[4]] == alone.score(own)
+    assert [advantages[0], advantages[2], advantages[3]] == [(-1.0, 0.0), (0.0, -1.0), (1.0, 0.0)]
+    expected = {
+        X: 0.25 - 0.5,
+        O: -0.25 + 0.5,
+        ("tic_tac_toe_v0", "X", "league"): -0.5,
+        ("tic_tac_toe_v0", "X", "random"): 0.5,
+        ("tic_tac_toe_v0", "O", "random"): -0.5,
+    }
+    assert mixed.baseline.keys() == tuple(sorted(expected))
+    assert {key: mixed.baseline.value(key) for key in expected} == expected
+
+
+@pytest.mark.parametrize("estimator", Estimator)
+def test_seats_that_do_not_learn_have_no_advantage_and_touch_no_baseline(estimator):
+    scored = estimator_of(estimator)
+    games = [result((2.0, -2.0), opponent="random", learner_seats=(1,)) for _ in range(2)]
+    assert [advantages[0] for advantages in scored.score(games)] == [0.0, 0.0]
+    touched = {Estimator.RAE: {("tic_tac_toe_v0", "O", "random"): 2}, Estimator.GLOBAL: {GLOBAL_KEY: 2}}
+    expected = touched.get(estimator, {})
+    assert scored.baseline.keys() == tuple(expected)
+    assert {key: scored.baseline.count(key) for key in expected} == expected
+
+
+def test_the_global_baseline_is_one_for_all_games_roles_and_opponents():
+    scored = estimator_of(Estimator.GLOBAL)
+    # b = 0, then 0.5, -0.25, and 0.875 after a return of 2.
+    games = [result(WON), result((-3.0, 2.0), game="nim_v0", opponent="league", learner_seats=(1,)), result((0.0, 0.0))]
+    assert scored.score(games) == [(1.0, -1.5), (0.0, 2.25), (-0.875, -0.4375)]
+    assert scored.baseline.keys() == (GLOBAL_KEY,)
+    assert scored.baseline.count(GLOBAL_KEY) == 5
+
+
+def test_without_a_baseline_the_advantage_is_the_return():
+    scored = estimator_of(Estimator.NONE)
+    games = [result((2.0, -2.0)), result(LOST, opponent="random", learner_seats=(1,))]
+    assert scored.score(games) == [(2.0, -2.0), (0.0, 1.0)]
+    assert scored.baseline.keys() == ()
+
+
+def test_the_group_advantage_is_the_distance_from_the_mean_of_the_replays_without_scaling():
+    scored = estimator_of(Estimator.GROUP, replays=4)
+    four = [result(returns, deal=3) for returns in (WON, WON, (0.0, 0.0), (2.0, -2.0))]
+    # The mean is 1; its standard deviation, 0.71, divides nothing.
+    assert scored.score(four) == [(0.0, 0.0), (0.0, 0.0), (-1.0, 1.0), (1.0, -1.0)]
+    assert scored.baseline.keys() == ()
+
+
+def test_groups_are_those_of_the_same_deal_in_whatever_order_they_come():
+    scored = estimator_of(Estimator.GROUP)
+    games = [
+        result(WON, deal=1),
+        result((3.0, -3.0), deal=2, opponent="random", learner_seats=(0,)),
+        result((5.0, -5.0), deal=2, opponent="random", learner_seats=(0,)),
+        result((2.0, -2.0), deal=1),
+    ]
+    assert scored.score(games) == [(-0.5, 0.5), (-1.0, 0.0), (1.0, 0.0), (0.5, -0.5)]
+
+
+@pytest.mark.parametrize(
+    ("games", "message"),
+    [
+        ([result(WON, deal=7)], "deal 7 of tic_tac_toe_v0 against self was played 1 times from seat 0: expected 2"),
+        ([result(WON)] * 3, "was played 3 times from seat 0: expected 2"),
+        (
+            [result(WON, opponent="random", learner_seats=(seat,)) for seat in (0, 1)],
+            "deal 0 of tic_tac_toe_v0 against random was played 1 times from seat 0",
+        ),
+        ([result(WON), result(WON, game="nim_v0")], "deal 0 of tic_tac_toe_v0 against self was played 1 times"),
+    ],
+    ids=["too few", "too many", "other seats", "other games"],
+)
+def test_a_deal_that_was_not_replayed_as_often_as_said_is_refused(games, message):
+    with pytest.raises(ValueError, match=message):
+        estimator_of(Estimator.GROUP).score(games)
+
+
+@pytest.mark.parametrize(("estimator", "replays"), [(Estimator.GROUP, 1), (Estimator.RAE, 0), (Estimator.NONE, -1)])
+def test_too_few_replays_are_refused(estimator, replays):
+    with pytest.raises(ValueError, match=f"replays is {replays}: the estimator {estimator.value} needs at least"):
+        estimator_of(estimator, replays=replays)
+
+
+@pytest.mark.parametrize("estimator", Estimator)
+def test_a_batch_without_games_has_no_advantages(estimator):
+    assert estimator_of(estimator).score([]) == []

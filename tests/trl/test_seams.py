@@ -1,7 +1,7 @@
 """Every private part of TRL and transformers that the trainer touches is what it was in the pinned version.
 
-A failure here names what moved. Read TRL's changes to it, adapt `spiral_trl/trainer.py`, and raise the pin in
-`pyproject.toml` together with this file.
+A failure here names what moved. Read TRL's changes to it, adapt `spiral_trl/trainer.py` or `spiral_trl/generation.py`,
+and raise the pin in `pyproject.toml` together with this file.
 """
 
 # Fakes and libraries are typed in part only.
@@ -17,7 +17,10 @@ import trl
 from scripted import SETTINGS, ScriptedSampler, legal_reply, make_tiny_model
 from transformers import Trainer
 from trl import GRPOConfig, GRPOTrainer
+from trl.distributed import DistributedBackend
+from trl.generation.vllm_generation import VLLMGeneration
 
+import spiral_trl.generation
 import spiral_trl.trainer
 from spiral_trl import SelfPlayConfig, SelfPlayTrainer
 
@@ -80,7 +83,17 @@ ATTRIBUTES = {
     "eos_token_ids": (list, tuple, set),
     "accelerator": object,
     "state": object,
+    "_dist": DistributedBackend,
 }
+
+VLLM_ATTRIBUTES = {"_last_loaded_step", "_llm_weights_sleeping"}
+"""Set only where vLLM generates."""
+
+
+def vars_of_trl():
+    """The attributes that TRL's trainer and its vLLM generation set on themselves."""
+    text = inspect.getsource(GRPOTrainer) + inspect.getsource(VLLMGeneration)
+    return set(re.findall(r"self\.(_[a-z]\w*)", text))
 
 
 def source(method):
@@ -138,6 +151,20 @@ def test_generation_syncs_vllm_when_the_step_has_moved_and_returns_ids_and_logpr
         assert line in text, f"{VERSION}: GRPOTrainer._generate_single_turn has no line {line!r}"
 
 
+def test_vllm_generation_has_the_lines_that_a_phase_takes_over():
+    text = inspect.getsource(VLLMGeneration)
+    for line in (
+        'if self.enable_sleep_mode:\n                self.llm.wake_up(tags=["kv_cache"])',
+        "self.llm.sleep(level=2)\n                self._llm_weights_sleeping = True",
+        'if self.mode == "colocate" and self.enable_sleep_mode and self._llm_weights_sleeping:',
+        "model = self.model\n",
+        "for name, param in self._iter_named_params():",
+        "self.tensor_parallel_size = tensor_parallel_size",
+        "self.vllm_client = VLLMClient(",
+    ):
+        assert line in text, f"{VERSION}: VLLMGeneration has no line {line!r}"
+
+
 def test_the_step_counts_micro_batches():
     text = source(GRPOTrainer.training_step)
     assert "self._step += 1" in text, f"{VERSION}: GRPOTrainer.training_step does not count self._step"
@@ -171,11 +198,14 @@ def test_a_trainer_has_every_attribute_that_is_read(tmp_path, tokenizer):
 
 
 def test_every_private_name_that_the_trainer_uses_is_its_own_or_listed_here():
-    tree = ast.parse(inspect.getsource(spiral_trl.trainer))
-    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and re.match(r"_[a-z]", node.attr)}
-    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-    own |= {"_agent", "_games_file", "_trainer"}
-    listed = {*SIGNATURES, *ATTRIBUTES, "_get_per_token_logps_and_entropies"}
+    trees = [ast.parse(inspect.getsource(module)) for module in (spiral_trl.trainer, spiral_trl.generation)]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    attributes = [node for node in nodes if isinstance(node, ast.Attribute) and re.match(r"_[a-z]", node.attr)]
+    used = {node.attr for node in attributes}
+    own = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
+    # What they set on themselves and TRL does not have.
+    own |= {node.attr for node in attributes if isinstance(node.ctx, ast.Store)} - vars_of_trl()
+    listed = {*SIGNATURES, *ATTRIBUTES, *VLLM_ATTRIBUTES, "_get_per_token_logps_and_entropies"}
     assert used - own <= listed, f"not checked against TRL: {sorted(used - own - listed)}"
 
 

@@ -25,7 +25,7 @@ from spiral_trl import SelfPlayConfig, SelfPlayTrainer
 from spiral_trl.batching import TurnRow, collate, turn_rows
 from spiral_trl.collector import collect
 from spiral_trl.records import JsonLines
-from spiral_trl.trainer import STATE_FILE, _TrainerSampler, last_complete_checkpoint
+from spiral_trl.trainer import STATE_FILE, TrainerSampler, last_complete_checkpoint
 
 LENGTH = SETTINGS["max_completion_length"]
 ROWS = SETTINGS["per_device_train_batch_size"] * SETTINGS["gradient_accumulation_steps"]
@@ -248,9 +248,9 @@ def test_a_logprob_that_vllm_could_not_give_gets_no_correction_and_no_crash(tmp_
         generate_ids=lambda prompts: ([[5, 6, 7] for _ in prompts], [[-0.5, None, -2.0] for _ in prompts]),
         eos_token_ids=[7],
     )
-    (sample,) = _TrainerSampler(generating).sample([[1, 2]])
+    (sample,) = TrainerSampler(generating).sample([[1, 2]])
     assert (sample.token_ids, sample.is_finished) == ((5, 6, 7), True)
-    row = TurnRow((1, 2), sample.token_ids, sample.logprobs, 1.0)
+    row = TurnRow((1, 2), sample.token_ids, sample.logprobs, (1, 1, 1), (1.0, 1.0, 1.0))
     batch = collate([row], num_rows=2, pad_token_id=tokenizer.pad_token_id)
     trainer = make_trainer(tmp_path, tokenizer)
     trained = torch.tensor([[-0.5 + math.log(2), -1.0, -2.0 + math.log(9)], [-1.0, 0.0, 0.0]])
@@ -282,7 +282,11 @@ def test_turns_left_out_at_random_leave_the_expected_gradient_unchanged(tmp_path
     agent = scripted_agent(ScriptedSampler(tokenizer, legal_reply))
     episodes = collect([KUHN], (agent, agent), first_game=0, num_games=6, seed=0, concurrency=6)
     scores = plain_advantages(episodes)
-    rows = [row for episode, score in zip(episodes, scores, strict=True) for row in turn_rows(episode, score)][:6]
+    rows = [
+        row
+        for episode, score in zip(episodes, scores, strict=True)
+        for row in turn_rows(episode, score, learner_seats=(0, 1))
+    ][:6]
 
     choices = list(combinations(rows, 4))
     trainer.model.zero_grad()
@@ -293,7 +297,7 @@ def test_turns_left_out_at_random_leave_the_expected_gradient_unchanged(tmp_path
 
     model = make_tiny_model(tokenizer)
     for row in rows:
-        (-row.advantage * token_logprobs(model, row.prompt_ids, row.token_ids).sum() / (4 * LENGTH)).backward()
+        (-row.advantages[0] * token_logprobs(model, row.prompt_ids, row.token_ids).sum() / (4 * LENGTH)).backward()
     assert_same_gradients(model, {name: each.grad for name, each in trainer.model.named_parameters()})
 
 
@@ -516,19 +520,6 @@ def test_a_resumed_run_takes_its_records_back_to_the_checkpoint(tmp_path, warm_f
     assert games[8:12] == played[8:]
 
 
-def test_a_torn_checkpoint_is_passed_over(tmp_path):
-    assert last_complete_checkpoint(tmp_path) is None
-    assert last_complete_checkpoint(tmp_path / "nothing") is None
-    for step in (2, 10, 9):
-        (tmp_path / f"checkpoint-{step}").mkdir()
-        (tmp_path / f"checkpoint-{step}" / STATE_FILE).write_text("{}")
-    (tmp_path / "checkpoint-12").mkdir()
-    (tmp_path / "checkpoint-12" / "model.safetensors").touch()
-    (tmp_path / "checkpoint-12" / f"{STATE_FILE}.tmp").write_text('{"games_sta')
-    (tmp_path / "checkpoint-best").mkdir()
-    assert last_complete_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
-
-
 def test_resuming_from_a_torn_checkpoint_is_refused_with_the_missing_file(tmp_path, warm_folder):
     settings = {**CHECKPOINTS, "save_steps": 1, "max_steps": 1}
     trainer_from(warm_folder, tmp_path / "run", **settings).train()
@@ -595,7 +586,7 @@ def test_a_reply_comes_from_its_own_prompt_alone_however_many_games_run_at_once(
             max_concurrent_games=concurrency,
             per_device_train_batch_size=64,
         )
-        return sampler, trainer._play_games()
+        return sampler, trainer.play(trainer.schedule.plan(0, 12))
 
     sampler, together = play(512)
     _, alone = play(1)
