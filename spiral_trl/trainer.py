@@ -585,10 +585,10 @@ class SelfPlayTrainer(GRPOTrainer):
         )
         with own_random_state(self.policy):
             episodes = self.play(plans)
-        results = [*seat_results(plans, episodes), *pooled_results(plans, episodes)]
+        results = seat_results(plans, episodes)
         if self.accelerator.is_main_process:
             self._evaluations_file.append({"step": self.state.global_step, **each.to_json()} for each in results)
-        figures = evaluation_metrics(results)
+        figures = evaluation_metrics(pooled_results(plans, episodes))
         metrics = {f"{metric_key_prefix}_{name.removeprefix('eval/')}": figure for name, figure in figures.items()}
         # Not TRL's: it would add the figures of training that wait for their own line.
         Trainer.log(self, dict(metrics))
@@ -677,9 +677,8 @@ class SelfPlayTrainer(GRPOTrainer):
         self.baseline.load_state_dict(state["baseline"])
         self.games_started = state["games_started"]
         self.schedule.load_state_dict(state["schedule"])
-        if self.league:
-            if state["league"] is None:
-                raise ValueError(f"{checkpoint} has no league: this run cannot go on with one")
+        # A run may get a league later: the first snapshot is then taken at once.
+        if self.league and state["league"]:
             self.league.load_state_dict(state["league"])
         self._metrics["train"].update({name: list(values) for name, values in state["metrics"].items()})
         if self.args.sync_ref_model:
