@@ -17,6 +17,7 @@ from spiral_envs.prompts import find_style
 from spiral_envs.sources import find_source
 from spiral_trl.advantages import Estimator, RoleBaseline
 from spiral_trl.batching import RowUnit
+from spiral_trl.collapse import CollapseAction
 from spiral_trl.league import LeagueSettings, Selection
 from spiral_trl.rewards import Reward
 from spiral_trl.sampling import Context
@@ -31,7 +32,7 @@ _CHOICES: Final = {
     "context": tuple(Context),
     "collector": COLLECTORS,
     "league_selection": tuple(Selection),
-    "collapse": ("warn", "stop", "off"),
+    "collapse": tuple(CollapseAction),
 }
 """What a field may say."""
 
@@ -137,7 +138,7 @@ class SelfPlayConfig(GRPOConfig):
         default=None, metadata={"help": "Small games in which NashConv is measured; by default one-hand Kuhn poker."}
     )
     nash_conv_steps: int = field(default=0, metadata={"help": "Steps between measurements of NashConv; 0: none."})
-    collapse: str = field(default="off", metadata={"help": "At signs of collapse: warn, stop or off."})
+    collapse: str = field(default="warn", metadata={"help": "At signs of collapse: warn, stop or off."})
     baseline_decay: float = field(default=0.95, metadata={"help": "Decay of the role baselines."})
     baseline_order: str = field(
         default="before", metadata={"help": "Score a return before or after it updates its baseline."}

@@ -37,6 +37,7 @@ from spiral_trl.progress import ProgressCallback, make_progress
 from spiral_trl.records import JsonLines
 from spiral_trl.report import Strength, compare, terminal_table, write_report
 from spiral_trl.sampling import GenerationError
+from spiral_trl.serving import check_server
 from spiral_trl.strength import ModelUnderTest, pairings
 from spiral_trl.trainer import NonFiniteLossError, SelfPlayTrainer, checkpoint_step, last_complete_checkpoint
 from spiral_trl.warmup import WarmupSettings, make_warm_model
@@ -87,7 +88,7 @@ def run(argv: Sequence[str]) -> int:
         checkpoint = _checkpoint_to_resume(output, is_resuming=arguments.resume)
     _quieten()
     try:
-        _train(arguments, args, model_args, checkpoint, console)
+        stop_reason = _train(arguments, args, model_args, checkpoint, console)
     except KeyboardInterrupt:
         saved = last_complete_checkpoint(output)
         reached = f"the last checkpoint is {saved.name}" if saved else "there is no checkpoint yet"
@@ -95,6 +96,9 @@ def run(argv: Sequence[str]) -> int:
         return INTERRUPTED
     except (GenerationError, NonFiniteLossError) as error:
         console.print(f"stopped: {error}", style="red", markup=False, highlight=False)
+        return STOPPED
+    if stop_reason:
+        console.print(f"stopped: {stop_reason}", style="red", markup=False, highlight=False)
         return STOPPED
     return 0
 
@@ -105,10 +109,16 @@ def _train(
     model_args: ModelConfig,
     checkpoint: Path | None,
     console: Console,
-) -> None:
-    """Makes or loads the model, measures it, trains it, measures it again and writes the report."""
+) -> str | None:
+    """Makes or loads the model, measures it, trains it, measures it again and writes the report.
+
+    Returns:
+        Why the run was stopped before its end, or None.
+    """
     output = Path(str(args.output_dir))
     with _one_line_errors():
+        if args.use_vllm and args.vllm_mode == "server":
+            check_server(args.vllm_server_url, timeout_s=args.vllm_server_timeout)
         path, sentence = _starting_model(model_args, arguments, args, output, console)
     with _one_line_errors(f"cannot load model {path!r}: "):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
@@ -146,6 +156,7 @@ def _train(
         if rows:
             console.print(terminal_table(rows))
         console.print(f"report: {output / 'report.html'}  curves: {output / 'curves.png'}  model: {output / 'final'}")
+    return trainer.stop_reason
 
 
 def parse(argv: Sequence[str]) -> tuple[RunArguments, SelfPlayConfig, ModelConfig]:

@@ -41,6 +41,7 @@ from spiral_trl.checkpoints import (
     read_state,
     whole_checkpoints,
 )
+from spiral_trl.collapse import CollapseAction, CollapseCallback, CollapseDetector
 from spiral_trl.collector import Table, in_order, play_pool, play_waves, set_table
 from spiral_trl.config import SelfPlayConfig
 from spiral_trl.generation import TrainerGeneration, TrainerSampler
@@ -168,10 +169,8 @@ class SelfPlayTrainer(GRPOTrainer):
         self._games_file = JsonLines(Path(str(args.output_dir)) / "games.jsonl")
         self._evaluations_file = JsonLines(Path(str(args.output_dir)) / "evaluations.jsonl")
         self._alarms_file = JsonLines(Path(str(args.output_dir)) / "alarms.jsonl")
-        if args.collapse != "off":
-            from spiral_trl.collapse import CollapseCallback
-
-            self.add_callback(CollapseCallback(self._alarms_file, action=args.collapse))
+        self._collapse = CollapseCallback(CollapseDetector(), self._alarms_file, CollapseAction(args.collapse))
+        self.add_callback(self._collapse)
 
     def train(  # pyright: ignore[reportIncompatibleMethodOverride] - the other arguments are passed on
         self, resume_from_checkpoint: str | Path | bool | None = None, **kwargs: Any
@@ -193,6 +192,11 @@ class SelfPlayTrainer(GRPOTrainer):
             return super().train(**kwargs)
         read_state(Path(resume_from_checkpoint))
         return super().train(resume_from_checkpoint=str(resume_from_checkpoint), **kwargs)
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the run was stopped before its end, where a sign of collapse did it."""
+        return self._collapse.reason
 
     @property
     def policy(self) -> PreTrainedModel:
@@ -664,6 +668,7 @@ class SelfPlayTrainer(GRPOTrainer):
             "baseline": self.baseline.state_dict(),
             "schedule": self.schedule.state_dict(),
             "league": self.league.state_dict() if self.league else None,
+            "collapse": self._collapse.state_dict(),
             # What was measured since the last line of metrics.
             "metrics": {name: list(values) for name, values in self._metrics["train"].items()},
         }
@@ -680,6 +685,7 @@ class SelfPlayTrainer(GRPOTrainer):
         # A run may get a league later: the first snapshot is then taken at once.
         if self.league and state["league"]:
             self.league.load_state_dict(state["league"])
+        self._collapse.load_state_dict(state["collapse"])
         self._metrics["train"].update({name: list(values) for name, values in state["metrics"].items()})
         if self.args.sync_ref_model:
             reference = torch.load(Path(checkpoint) / _REFERENCE_FILE, map_location="cpu", weights_only=True)
