@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -25,6 +25,15 @@ from spiral_envs.solve import Exploitability, exploitability, information_sets
 from spiral_trl.sampling import PromptEncoder, Sampler
 
 _BOX: Final = "\\boxed"
+
+_MAX_TOKENS: Final = 16_384
+"""Of one call of the model, padding included."""
+
+_MAX_TOKENS_CPU: Final = 2_048
+"""The same on a CPU, where more no longer fits into its caches and takes longer a token."""
+
+_MAX_LOGITS: Final = 2**26
+"""Of one call of the model: 256 MiB in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +96,20 @@ def read_policy(
     for view in views:
         if not view.legal_moves:
             raise ValueError(f"cannot read a policy where no legal moves are listed: {view.observation!r}")
-    prompts = [encoder.encode(view) for view in views]
-    samples = sampler.sample([prompt for prompt in prompts for _ in range(reasonings)])
-    return [
-        _mean_policy(
-            model,
-            tokenizer,
-            prompt,
-            [_answer_stub(tokenizer, sample.token_ids) for sample in samples[at * reasonings : (at + 1) * reasonings]],
-            view.legal_moves or (),
+    prompts = [tuple(encoder.encode(view)) for view in views]
+    samples = sampler.sample([list(prompt) for prompt in prompts for _ in range(reasonings)])
+    stubs = {ids: _answer_stub(tokenizer, ids) for ids in {sample.token_ids for sample in samples}}
+    answers = _answers(tokenizer, views)
+    asked = [
+        _questions(
+            view, prompt, [stubs[sample.token_ids] for sample in samples[at * reasonings :][:reasonings]], answers
         )
         for at, (view, prompt) in enumerate(zip(views, prompts, strict=True))
     ]
+    # A reasoning is often the same, and every question is put once.
+    distinct = dict.fromkeys(question for moves in asked for counts in moves.values() for question in counts)
+    probabilities = _probabilities(model, sorted(distinct, key=_by_length), vocabulary=len(tokenizer))
+    return [_mean_policy(moves, probabilities, reasonings) for moves in asked]
 
 
 def model_exploitability(
@@ -138,32 +149,95 @@ def _answer_stub(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -
     return tuple(token_ids[: bisect_left(lengths, last, key=boxes)]) if last else None
 
 
-def _mean_policy(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompt: Sequence[int],
+class _Question(NamedTuple):
+    """How probable are the tokens `answer` after the tokens `prefix`?"""
+
+    prefix: tuple[int, ...]
+    answer: tuple[int, ...]
+
+
+def _by_length(question: _Question) -> tuple[int, int]:
+    return len(question.prefix), len(question.answer)
+
+
+def _questions(
+    view: View,
+    prompt: tuple[int, ...],
     stubs: Sequence[tuple[int, ...] | None],
-    legal_moves: Sequence[str],
+    answers: Mapping[str, tuple[int, ...]],
+) -> dict[str, dict[_Question, int]]:
+    """Returns what to ask about every legal move of a view, each with the number of its reasonings."""
+    counts = Counter(stub for stub in stubs if stub is not None)
+    return {
+        move: {_Question(prompt + stub, answers[move]): count for stub, count in counts.items()}
+        for move in view.legal_moves or ()
+    }
+
+
+def _mean_policy(
+    moves: Mapping[str, Mapping[_Question, int]], probabilities: Mapping[_Question, float], reasonings: int
 ) -> MoveProbabilities:
     """Returns the mean policy over the reasonings; one without a box gives all its weight to `other`."""
-    counts = Counter(stub for stub in stubs if stub is not None)
-    answers: list[list[int]] = tokenizer([f"{{{move}}}" for move in legal_moves], add_special_tokens=False)["input_ids"]
-    totals = dict.fromkeys(legal_moves, 0.0)
-    for stub, count in counts.items():
-        probabilities = _continuation_probabilities(model, [*prompt, *stub], answers)
-        for move, probability in zip(legal_moves, probabilities, strict=True):
-            totals[move] += probability * count / len(stubs)
-    return MoveProbabilities(totals, max(0.0, 1 - sum(totals.values())))
+    means = {
+        move: sum(probabilities[question] * count / reasonings for question, count in counts.items())
+        for move, counts in moves.items()
+    }
+    return MoveProbabilities(means, max(0.0, 1 - sum(means.values())))
+
+
+def _answers(tokenizer: PreTrainedTokenizerBase, views: Sequence[View]) -> dict[str, tuple[int, ...]]:
+    """Returns the tokens of every legal move of the views as the content of a box."""
+    moves = list(dict.fromkeys(move for view in views for move in view.legal_moves or ()))
+    written: list[list[int]] = tokenizer([f"{{{move}}}" for move in moves], add_special_tokens=False)["input_ids"]
+    return dict(zip(moves, map(tuple, written), strict=True))
+
+
+def _probabilities(
+    model: PreTrainedModel, questions: Sequence[_Question], *, vocabulary: int
+) -> dict[_Question, float]:
+    """Returns the probability of every answer; the questions are sorted by length, so that little is padding."""
+    probabilities: dict[_Question, float] = {}
+    max_tokens = _MAX_TOKENS_CPU if model.device.type == "cpu" else _MAX_TOKENS
+    for asked in _calls(questions, max_tokens, vocabulary):
+        probabilities |= zip(asked, _ask(model, asked), strict=True)
+    return probabilities
+
+
+def _calls(questions: Sequence[_Question], max_tokens: int, vocabulary: int) -> Iterator[list[_Question]]:
+    """Yields the sorted questions in groups that one call of the model can hold."""
+    group: list[_Question] = []
+    width = 0
+    for question in questions:
+        wider = max(width, len(question.prefix) + len(question.answer))
+        kept = wider - len((group or [question])[0].prefix) + 1
+        rows = len(group) + 1
+        if group and (rows * wider > max_tokens or rows * kept * vocabulary > _MAX_LOGITS):
+            yield group
+            group, wider = [], len(question.prefix) + len(question.answer)
+        group.append(question)
+        width = wider
+    if group:
+        yield group
 
 
 @torch.no_grad()
-def _continuation_probabilities(
-    model: PreTrainedModel, prefix: Sequence[int], continuations: Sequence[Sequence[int]]
-) -> list[float]:
-    """Returns the probability of every continuation of `prefix`."""
-    width = max(map(len, continuations))
+def _ask(model: PreTrainedModel, questions: Sequence[_Question]) -> list[float]:
+    """Returns the probability of every answer, by one call of the model."""
+    width = max(len(question.prefix) + len(question.answer) for question in questions)
+    # The logits before a token are those that it was chosen by; none before the shortest prefix's last are needed.
+    begin = min(len(question.prefix) for question in questions)
+    kept = width - begin + 1
     # Padding is on the right, where causal attention never looks back from a real token.
-    rows = [[*prefix, *ids, *[0] * (width - len(ids))] for ids in continuations]
-    logits = model(input_ids=torch.tensor(rows, device=model.device)).logits
-    logprobs = logits[:, len(prefix) - 1 : -1].float().log_softmax(-1)
-    return [float(logprobs[row, range(len(ids)), list(ids)].sum().exp()) for row, ids in enumerate(continuations)]
+    rows = [
+        [*question.prefix, *question.answer, *[0] * (width - len(question.prefix) - len(question.answer))]
+        for question in questions
+    ]
+    input_ids = torch.tensor(rows, device=model.device)
+    # A model that does not know the argument returns all positions.
+    logits = model(input_ids=input_ids, use_cache=False, logits_to_keep=kept).logits[:, -kept:]
+    chosen = input_ids[:, begin:]
+    logprobs = logits[:, :-1].float().log_softmax(-1).gather(-1, chosen[..., None])[..., 0].double().cpu()
+    return [
+        float(logprobs[row, len(prefix) - begin : len(prefix) - begin + len(answer)].sum().exp())
+        for row, (prefix, answer) in enumerate(questions)
+    ]

@@ -7,15 +7,11 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
-from importlib.resources import files
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
 from rich.console import Console
 from transformers import (
     AutoTokenizer,
@@ -27,30 +23,27 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.trainer_callback import ProgressCallback as TqdmCallback
-from transformers.utils import logging as transformers_logging
-from trl import ModelConfig, TrlParser, get_peft_config
+from trl import ModelConfig, get_peft_config
 
-from spiral_envs.errors import UnknownNameError
+from spiral_trl.command_line import (
+    INTERRUPTED,
+    STOPPED,
+    model_init_kwargs,
+    one_line_errors,
+    packaged_configs,
+    parse_settings,
+    quieten,
+)
 from spiral_trl.config import SelfPlayConfig
 from spiral_trl.embedded import EMBEDDED
 from spiral_trl.progress import ProgressCallback, make_progress
 from spiral_trl.records import JsonLines
-from spiral_trl.report import Strength, compare, terminal_table, write_report
+from spiral_trl.report import Strength, compare, save_about, terminal_table, write_report
 from spiral_trl.sampling import GenerationError
 from spiral_trl.serving import check_server
 from spiral_trl.strength import ModelUnderTest, pairings
 from spiral_trl.trainer import NonFiniteLossError, SelfPlayTrainer, checkpoint_step, last_complete_checkpoint
 from spiral_trl.warmup import WarmupSettings, make_warm_model
-
-INTERRUPTED: Final = 130
-"""The exit code of a run that was stopped with Ctrl-C."""
-
-STOPPED: Final = 1
-"""The exit code of a run that could not go on, which it says in one line."""
-
-
-class BadInputError(ValueError):
-    """What the user gave cannot be run; the message is one line."""
 
 
 @dataclass
@@ -82,11 +75,11 @@ def run(argv: Sequence[str]) -> int:
         BadInputError: Something in `argv`, the config file or the folder of the run does not fit.
     """
     console = Console()
-    with _one_line_errors():
+    with one_line_errors():
         arguments, args, model_args = parse(argv)
         output = Path(str(args.output_dir))
         checkpoint = _checkpoint_to_resume(output, is_resuming=arguments.resume)
-    _quieten()
+    quieten()
     try:
         stop_reason = _train(arguments, args, model_args, checkpoint, console)
     except KeyboardInterrupt:
@@ -116,15 +109,15 @@ def _train(
         Why the run was stopped before its end, or None.
     """
     output = Path(str(args.output_dir))
-    with _one_line_errors():
+    with one_line_errors():
         if args.use_vllm and args.vllm_mode == "server":
             check_server(args.vllm_server_url, timeout_s=args.vllm_server_timeout)
         path, sentence = _starting_model(model_args, arguments, args, output, console)
-    with _one_line_errors(f"cannot load model {path!r}: "):
+    with one_line_errors(f"cannot load model {path!r}: "):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             path, padding_side="left", revision=model_args.model_revision, trust_remote_code=args.trust_remote_code
         )
-        args.model_init_kwargs = _model_init_kwargs(model_args, args)
+        args.model_init_kwargs = model_init_kwargs(model_args, args.model_init_kwargs)
         trainer = SelfPlayTrainer(
             model=path, args=args, processing_class=tokenizer, peft_config=get_peft_config(model_args)
         )
@@ -137,6 +130,7 @@ def _train(
     metrics = JsonLines(output / "metrics.jsonl")
     if trainer.is_world_process_zero():
         metrics.rewind(checkpoint_step(checkpoint) if checkpoint else 0)
+        save_about(output, [sentence, _describe(args)])
     progress = ProgressCallback(console)
     # One bar is enough, and the figures are in the file.
     for plain_output in (PrinterCallback, TqdmCallback):
@@ -152,7 +146,7 @@ def _train(
     after = _measured(output / "after.json", tested, args, arguments, console, is_wanted=is_evaluating, is_kept=False)
     if trainer.is_world_process_zero():
         rows = compare(before, after) if before and after else []
-        write_report(output, rows=rows, about=[sentence, _describe(args)])
+        write_report(output, rows=rows)
         if rows:
             console.print(terminal_table(rows))
         console.print(f"report: {output / 'report.html'}  curves: {output / 'curves.png'}  model: {output / 'final'}")
@@ -166,28 +160,17 @@ def parse(argv: Sequence[str]) -> tuple[RunArguments, SelfPlayConfig, ModelConfi
         UnknownNameError: An option, a config or a key in it does not exist.
         ValueError: A value does not fit.
     """
-    known = {each.name for section in _SECTIONS for each in fields(section) if each.init}
-    words = [part for word in argv for part in (word.split("=", 1) if word.startswith("--config=") else [word])]
-    for word in words:
-        if word.startswith("--"):
-            name = word[2:].partition("=")[0].replace("-", "_")
-            if name not in known | {"config", "help"} and name.removeprefix("no_") not in known:
-                raise UnknownNameError("option", word.partition("=")[0], [f"--{each}" for each in known])
-    if "--config" in words[:-1]:
-        at = words.index("--config") + 1
-        words[at] = str(_config_file(words[at]))
-        _check_keys(Path(words[at]), known)
-    elif not {"--help", "-h"} & set(words) and "--model_name_or_path" not in words:
+    if not {"--help", "-h", "--model_name_or_path"} & set(argv) and not any(
+        word.startswith("--config") for word in argv
+    ):
         raise ValueError(f"name a config, --config {' or '.join(config_names())}, or a model with --model_name_or_path")
-    parser = TrlParser(list(_SECTIONS), prog="spiral-train")
-    arguments, args, model_args = parser.parse_args_and_config(args=words)
+    arguments, args, model_args = parse_settings(argv, _SECTIONS, prog="spiral-train", configs="configs")
     return arguments, args, model_args
 
 
 def config_names() -> tuple[str, ...]:
     """Returns the names of the packaged configs."""
-    folder = files("spiral_trl").joinpath("configs")
-    return tuple(sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")))
+    return packaged_configs("configs")
 
 
 class MetricsCallback(TrainerCallback):
@@ -205,33 +188,12 @@ class MetricsCallback(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **_: Any,
     ) -> None:
-        """Writes one line."""
-        if logs and "loss" in logs and state.is_world_process_zero:
+        """Writes one line for a step or an evaluation; what is logged at the end of a run is neither."""
+        is_figure = logs is not None and ("loss" in logs or any(name.startswith("eval_") for name in logs))
+        if logs and is_figure and state.is_world_process_zero:
             # JSON has no NaN.
             finite = {name: value for name, value in logs.items() if value is not None and math.isfinite(value)}
             self._file.append([{"step": state.global_step, **finite}])
-
-
-def _config_file(name: str) -> Path:
-    """Returns the file that `--config` names: a path, or the name of a packaged config."""
-    if Path(name).is_file():
-        return Path(name)
-    if name in config_names():
-        return Path(str(files("spiral_trl").joinpath(f"configs/{name}.yaml")))
-    raise UnknownNameError("config", name, config_names())
-
-
-def _check_keys(path: Path, known: Iterable[str]) -> None:
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"cannot read config {path}: {' '.join(str(error).split())}") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"config {path} is not a mapping of options to values")  # noqa: TRY004 - the file is at fault
-    names = {*known, "env"}
-    for key in config:
-        if key not in names:
-            raise UnknownNameError(f"key of config {path.name}", str(key), names)
 
 
 def _checkpoint_to_resume(output: Path, *, is_resuming: bool) -> Path | None:
@@ -272,18 +234,6 @@ def _starting_model(
     return str(folder), sentence
 
 
-def _model_init_kwargs(model_args: ModelConfig, args: SelfPlayConfig) -> dict[str, Any]:
-    """Returns how the model is loaded; what `model_init_kwargs` says wins."""
-    kwargs: dict[str, Any] = {
-        "revision": model_args.model_revision,
-        "attn_implementation": model_args.attn_implementation,
-        "dtype": model_args.dtype,
-    }
-    if isinstance(args.model_init_kwargs, dict):
-        kwargs.update(args.model_init_kwargs)
-    return kwargs
-
-
 def _describe(args: SelfPlayConfig) -> str:
     return (
         f"Self-play: {args.max_steps} steps, games {', '.join(dict.fromkeys(args.games))}, learning rate"
@@ -319,19 +269,3 @@ def _measured(
     path.parent.mkdir(parents=True, exist_ok=True)
     strength.save(path)
     return strength
-
-
-@contextmanager
-def _one_line_errors(prefix: str = "") -> Generator[None]:
-    """Turns errors about what the user gave into `BadInputError`, with `prefix` before their message."""
-    try:
-        yield
-    except (ValueError, OSError, ImportError) as error:
-        raise BadInputError(prefix + " ".join(str(error).split())) from error
-
-
-def _quieten() -> None:
-    """Keeps the bars and notices of the libraries out of the way of ours."""
-    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()

@@ -1,4 +1,4 @@
-"""Measuring a model before and after self-play, with one seed, without touching the run's random state."""
+"""Measuring a model before, during and after self-play, with one seed, without touching the run's random state."""
 
 # torch, transformers and TRL are typed in part only.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -6,14 +6,17 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from spiral_envs.registry import parse_game
+from spiral_envs.solve import information_sets
 from spiral_envs.sources import find_source
 from spiral_trl.collector import collect
 from spiral_trl.evaluation import SeatResult, evaluate
@@ -31,6 +34,12 @@ TOP_P: Final = 0.95
 """Of evaluated matches, as in arXiv 2506.24119."""
 
 _SEED: Final = 20_250_630
+
+_MAX_REASONINGS: Final = 16
+"""In an information set, where NashConv is measured during a run."""
+
+_MAX_REPLIES: Final = 4_096
+"""Sampled for one NashConv during a run, so that it takes seconds."""
 
 _REFERENCES: Final = {"tic_tac_toe_v0": ("random", "minimax")}
 
@@ -60,12 +69,43 @@ class ModelUnderTest:
         )
         self._agent = ModelAgent(player, encoder, tokenizer, max_prompt_length=max_prompt_length)
 
-    def exploitability(self, *, reasonings: int = 16) -> PolicyExploitability:
-        """Returns how far the model's own move probabilities are from perfect play in one-hand Kuhn poker."""
-        with _own_random_state(self._model):
+    def exploitability(self, *, game: str = ONE_HAND, reasonings: int = _MAX_REASONINGS) -> PolicyExploitability:
+        """Returns how far the model's own move probabilities are from perfect play in `game`.
+
+        Args:
+            game: A game that `spiral_envs.solve` can write out whole, such as Kuhn poker or Leduc poker.
+            reasonings: How many reasonings are sampled in every information set. With few of them a model whose moves
+                hang on its reasoning looks more predictable, and so more exploitable, than it is.
+
+        Raises:
+            MissingExtraError: OpenSpiel is not installed.
+            UnknownNameError: No such game.
+            ValueError: The game is too large, or its moves cannot be listed.
+        """
+        with own_random_state(self._model):
             return model_exploitability(
-                self._model, self._tokenizer, self._encoder, self._sampler, ONE_HAND, reasonings=reasonings
+                self._model, self._tokenizer, self._encoder, self._sampler, game, reasonings=reasonings
             )
+
+    def nash_conv(self, games: Sequence[str]) -> dict[str, float]:
+        """Returns NashConv in every game as metrics.
+
+        `nash_conv/LABEL` is the measure; `nash_conv/LABEL/other` is the most probability that the model puts on
+        anything but a legal move in any information set, where the measure says little if that is much. In every
+        information set up to 16 reasonings are sampled, fewer where there are many: 4 in Leduc poker.
+
+        Raises:
+            MissingExtraError: OpenSpiel is not installed.
+            UnknownNameError: No such game.
+            ValueError: A game is too large, or its moves cannot be listed.
+        """
+        metrics: dict[str, float] = {}
+        for label in distinct_games(games):
+            reasonings = max(1, min(_MAX_REASONINGS, _MAX_REPLIES // len(information_sets(label))))
+            measured = self.exploitability(game=label, reasonings=reasonings)
+            metrics[f"nash_conv/{label}"] = measured.result.nash_conv
+            metrics[f"nash_conv/{label}/other"] = measured.other
+        return metrics
 
     def strength(
         self, games: Sequence[str], *, games_per_seat: int, on_result: Callable[[SeatResult], None]
@@ -79,7 +119,7 @@ class ModelUnderTest:
         """
         labels = distinct_games(games)
         results: list[SeatResult] = []
-        with _own_random_state(self._model):
+        with own_random_state(self._model):
             for result in evaluate(self._agent, pairings(games), games_per_seat=games_per_seat, seed=_SEED):
                 results.append(result)
                 on_result(result)
@@ -113,9 +153,25 @@ def pairings(games: Sequence[str]) -> list[tuple[str, str]]:
 
 
 @contextmanager
-def _own_random_state(model: PreTrainedModel) -> Generator[None]:
-    """Seeds torch's random numbers inside the context; after it they go on as if nothing had happened."""
-    devices = [model.device] if model.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(_SEED)
-        yield
+def own_random_state(model: torch.nn.Module) -> Generator[None]:
+    """Seeds torch and puts `model` into evaluation mode inside the context; after it, all is as it was.
+
+    That holds for the global random numbers of torch, on the CPU and on every GPU in use, of numpy and of Python, and
+    for the mode of every submodule, whatever is raised inside. In evaluation mode no layer drops out and none is
+    checkpointed, so that generation can keep its cache.
+    """
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else range(0)
+    modes = {module: module.training for module in model.modules()}
+    of_numpy, of_python = np.random.get_state(), random.getstate()  # noqa: NPY002 - it is kept, not used
+    try:
+        with torch.random.fork_rng(devices=gpus):
+            torch.default_generator.manual_seed(_SEED)
+            if gpus:
+                torch.cuda.manual_seed_all(_SEED)
+            model.eval()
+            yield
+    finally:
+        np.random.set_state(of_numpy)  # noqa: NPY002 - as it was
+        random.setstate(of_python)
+        for module, is_training in modes.items():
+            module.training = is_training

@@ -1,14 +1,20 @@
 """The training command: `spiral-train --config NAME_OR_FILE [--any_field value]`.
 
-Under `accelerate launch` it is `accelerate launch -m spiral_trl.train --config NAME_OR_FILE`.
+`spiral-train sft --experts AGENT --games GAME --model_name_or_path MODEL --output_dir FOLDER` trains on games of
+experts instead. Under `accelerate launch` they are `accelerate launch -m spiral_trl.train --config NAME_OR_FILE` and
+`accelerate launch -m spiral_trl.train sft ...`.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 from spiral_envs.errors import MissingExtraError
+
+SUPERVISED: Final = "sft"
+"""The first word of the command that trains on games of experts."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -16,11 +22,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         # Heavy, and missing without the extra.
-        from spiral_trl.run import BadInputError, run
+        from spiral_trl.command_line import BadInputError
+        from spiral_trl.run import run
+        from spiral_trl.sft_run import run_sft
     except ModuleNotFoundError as error:
         sys.exit(f"spiral-train: {MissingExtraError(f'training (no module {error.name})', 'train')}")
     try:
-        sys.exit(run(arguments))
+        sys.exit(run_sft(arguments[1:]) if arguments[:1] == [SUPERVISED] else run(arguments))
     except BadInputError as error:
         print(f"spiral-train: {error}", file=sys.stderr)
         sys.exit(2)

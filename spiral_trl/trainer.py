@@ -26,7 +26,7 @@ from trl import GRPOTrainer
 
 from spiral_envs.agents import Agent, make_agent
 from spiral_envs.agents.base import SeededAgent
-from spiral_envs.chance import match_seed
+from spiral_envs.chance import bits64, match_seed
 from spiral_envs.episode import Episode
 from spiral_envs.prompts import find_next, find_style
 from spiral_envs.sources import find_source
@@ -587,7 +587,9 @@ class SelfPlayTrainer(GRPOTrainer):
         plans = plan_evaluation(
             args.eval_on or args.games, args.eval_agents or [], pairs=args.eval_pairs, seed=args.seed
         )
-        with own_random_state(self.policy):
+        with own_random_state(self.model):  # pyright: ignore[reportArgumentType] - there is one
+            # Other draws on every process: many games begin with the same prompt.
+            torch.manual_seed(bits64(args.seed, self.accelerator.process_index) >> 1)
             episodes = self.play(plans)
         results = seat_results(plans, episodes)
         if self.accelerator.is_main_process:

@@ -1,12 +1,28 @@
 """Intervals and results by seat."""
 
 # Fakes and libraries are typed in part only.
-# pyright: reportArgumentType=false
+# pyright: reportArgumentType=false, reportOptionalMemberAccess=false
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from spiral_envs import Fault, Reply, make_agent
-from spiral_trl.evaluation import SeatResult, evaluate, wilson_interval
+from spiral_envs.chance import match_seed
+from spiral_envs.play import play
+from spiral_envs.sources import find_source
+from spiral_trl.evaluation import (
+    SeatResult,
+    evaluate,
+    evaluation_metrics,
+    mean_return_interval,
+    plan_evaluation,
+    pooled_results,
+    seat_results,
+    wilson_interval,
+    win_rate_interval,
+)
 
 
 @pytest.mark.parametrize(
@@ -110,3 +126,187 @@ def test_a_result_says_its_win_rate_with_its_interval():
     assert result.win_interval == pytest.approx((0.236593, 0.763407), abs=1e-6)
     assert result.to_json()["win_interval"] == pytest.approx([0.236593, 0.763407], abs=1e-6)
     assert result.to_json()["role"] == "X"
+
+
+# -- during a run ------------------------------------------------------------------------------------------------------
+
+THREE = "kuhn_poker_v0(hands=1,payoff=chips,players=3)"
+
+
+def played(plans, learner):
+    """The games of a plan, with every opponent made from its name and the number of the game."""
+    episodes = []
+    for plan in plans:
+        source = find_source(plan.game)
+        other = make_agent(plan.opponent, seed=plan.number)
+        seating = [learner if seat in plan.learner_seats else other for seat in range(len(source.roles))]
+        episodes += play([source.start(seed=plan.seed)], seating)
+    return episodes
+
+
+def test_a_plan_has_every_pair_once_from_every_seat_on_one_seed():
+    plans = plan_evaluation([KUHN, "tic_tac_toe_v0"], iter(["random", "minimax"]), pairs=3, seed=7)
+    assert [plan.number for plan in plans] == list(range(24))
+    assert [plan.game for plan in plans] == [KUHN] * 12 + ["tic_tac_toe_v0"] * 12
+    assert [plan.opponent for plan in plans] == (["random"] * 6 + ["minimax"] * 6) * 2
+    assert [plan.learner_seats for plan in plans] == [(0,), (1,)] * 12
+    first = (7 << 40) + 2**39
+    assert [plan.seed for plan in plans] == [first, first, first + 1, first + 1, first + 2, first + 2] * 4
+
+
+def test_a_pair_of_three_seats_is_three_games():
+    plans = plan_evaluation([THREE], ["random"], pairs=2, seed=0)
+    assert [plan.learner_seats for plan in plans] == [(0,), (1,), (2,)] * 2
+    assert len({plan.seed for plan in plans}) == 2
+
+
+def test_a_game_in_another_spelling_and_an_agent_named_twice_are_planned_once():
+    again = "kuhn_poker_v0(payoff=chips,hands=1)"
+    assert plan_evaluation([KUHN, again], ["random", "random"], pairs=2, seed=0) == plan_evaluation(
+        [KUHN], ["random"], pairs=2, seed=0
+    )
+
+
+def test_no_evaluated_seed_is_one_of_training_of_this_run_or_of_its_neighbours():
+    seeds = {plan.seed for plan in plan_evaluation([KUHN], ["random"], pairs=500, seed=3)}
+    # A run of a hundred million games, with this seed and the next ones.
+    for seed in (2, 3, 4):
+        assert not seeds & {match_seed(seed, number) for number in range(1000)}
+        assert all(each not in range(match_seed(seed, 0), match_seed(seed, 10**8)) for each in seeds)
+    assert not seeds & {plan.seed for plan in plan_evaluation([KUHN], ["random"], pairs=500, seed=4)}
+
+
+def test_an_evaluation_without_pairs_is_refused():
+    with pytest.raises(ValueError, match="pairs is 0: an evaluation needs at least 1"):
+        plan_evaluation([KUHN], ["random"], pairs=0, seed=0)
+
+
+def test_an_agent_that_always_faults_loses_every_evaluated_game():
+    plans = plan_evaluation(["tic_tac_toe_v0"], ["random"], pairs=4, seed=0)
+    episodes = played(plans, Truncated())
+    seats = seat_results(plans, episodes)
+    assert [(each.seat, each.role, each.games, each.losses, each.faults) for each in seats] == [
+        (0, "X", 4, 4, 4),
+        (1, "O", 4, 4, 4),
+    ]
+    (pooled,) = pooled_results(plans, episodes)
+    assert (pooled.pairs, pooled.games, pooled.wins, pooled.draws, pooled.losses, pooled.faults) == (4, 8, 0, 0, 8, 8)
+    assert pooled.has_few_pairs
+    assert evaluation_metrics([pooled]) == {
+        "eval/tic_tac_toe_v0 vs random/win_rate": 0.0,
+        "eval/tic_tac_toe_v0 vs random/low": 0.0,
+        # 0 four times, 0 and 1: mean 1/6, standard deviation sqrt(1/6), Student's t with 5 degrees of freedom 2.570582.
+        "eval/tic_tac_toe_v0 vs random/high": pytest.approx(1 / 6 + 2.570582 / 6, rel=2e-4),
+        "eval/tic_tac_toe_v0 vs random/mean_return": -1.0,
+        "eval/tic_tac_toe_v0 vs random/faults": 1.0,
+    }
+
+
+def test_the_pooled_result_is_the_sum_of_the_seats():
+    plans = plan_evaluation([KUHN, "tic_tac_toe_v0"], ["random"], pairs=25, seed=1)
+    episodes = played(plans, make_agent("random", seed=9))
+    seats, pooled = seat_results(plans, episodes), pooled_results(plans, episodes)
+    assert [each.game for each in pooled] == [KUHN, "tic_tac_toe_v0"]
+    for each in pooled:
+        own = [seat for seat in seats if seat.game == each.game]
+        assert [seat.seat for seat in own] == [0, 1]
+        assert each.games == sum(seat.games for seat in own) == 50
+        assert each.wins == sum(seat.wins for seat in own)
+        assert each.draws == sum(seat.draws for seat in own)
+        assert each.losses == sum(seat.losses for seat in own)
+        assert each.mean_return == pytest.approx(sum(seat.mean_return for seat in own) / 2)
+        assert each.win_interval.low < each.win_rate < each.win_interval.high
+        assert each.return_interval.low < each.mean_return < each.return_interval.high
+        assert not each.has_few_pairs
+
+
+def test_naming_the_seats_the_other_way_round_leaves_the_pooled_result():
+    plans = plan_evaluation(["tic_tac_toe_v0"], ["random"], pairs=12, seed=2)
+    episodes = played(plans, make_agent("minimax", seed=0))
+
+    def swapped(episode):
+        return episode._replace(
+            roles=episode.roles[::-1],
+            outcome=replace(episode.outcome, returns=episode.outcome.returns[::-1]),
+            turns=tuple(turn._replace(seat=1 - turn.seat) for turn in episode.turns),
+        )
+
+    other_plans = [plan._replace(learner_seats=(1 - plan.learner_seats[0],)) for plan in plans]
+    assert pooled_results(other_plans, list(map(swapped, episodes))) == pooled_results(plans, episodes)
+    assert seat_results(other_plans, list(map(swapped, episodes))) != seat_results(plans, episodes)
+
+
+def test_the_order_of_the_pairs_does_not_matter():
+    plans = plan_evaluation([KUHN], ["random"], pairs=6, seed=2)
+    episodes = played(plans, Folder())
+    assert pooled_results(plans[::-1], episodes[::-1]) == pooled_results(plans, episodes)
+
+
+def test_episodes_that_are_not_the_plan_are_refused():
+    plans = plan_evaluation([KUHN], ["random"], pairs=2, seed=2)
+    episodes = played(plans, Folder())
+    with pytest.raises(ValueError, match=r"game 0 of the evaluation is .* but the episode is"):
+        seat_results(plans, episodes[::-1])
+    with pytest.raises(ValueError, match="was not played once from every seat"):
+        pooled_results(plans[:3], episodes[:3])
+
+
+def test_the_interval_of_a_mean_by_hand():
+    # Mean 2, standard deviation 1, Student's t 4.302653 with 2 degrees of freedom; and 3.182446 with 3.
+    assert mean_return_interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5))
+    assert mean_return_interval([0.0, 0.0, 1.0, 1.0]) == pytest.approx(
+        (0.5 - 3.182446 / 12**0.5, 0.5 + 3.182446 / 12**0.5), rel=5e-3
+    )
+    assert mean_return_interval([1.0]) is None
+
+
+def test_the_interval_of_a_win_rate_by_hand():
+    # With a pair won and a pair lost added: 0.5 twice, 0 and 1; standard deviation sqrt(1/6), t 3.182446.
+    half = 3.182446 * (1 / 6) ** 0.5 / 2
+    assert win_rate_interval([0.5, 0.5]) == pytest.approx((max(0, 0.5 - half), min(1, 0.5 + half)), rel=5e-3)
+    with pytest.raises(ValueError, match="at least one pair"):
+        win_rate_interval([])
+
+
+def wins_of_pairs(kind, rng, pairs):
+    """The share of two games won in each pair, and the true win rate."""
+    if kind == "independent":
+        return (rng.random((pairs, 2)) < 0.7).mean(1), 0.7
+    if kind == "rarely won":
+        return (rng.random((pairs, 2)) < 0.05).mean(1), 0.05
+    if kind == "both seats see the same luck":
+        luck = rng.choice([0.1, 0.9], size=(pairs, 1))
+        return (rng.random((pairs, 2)) < luck).mean(1), 0.5
+    deal = rng.choice([-0.4, 0.4], size=(pairs, 1))
+    assert kind == "the deal favours a seat"
+    return (rng.random((pairs, 2)) < 0.5 + deal * np.array([1, -1])).mean(1), 0.5
+
+
+@pytest.mark.parametrize(
+    "kind", ["independent", "rarely won", "both seats see the same luck", "the deal favours a seat"]
+)
+@pytest.mark.parametrize("pairs", [12, 40])
+def test_the_interval_of_a_win_rate_covers_the_truth_as_often_as_it_says(kind, pairs):
+    rng = np.random.default_rng(4)
+    covered = 0
+    for _ in range(400):
+        shares, truth = wins_of_pairs(kind, rng, pairs)
+        low, high = win_rate_interval(shares.tolist())
+        covered += low <= truth <= high
+    # 95 % of 400 is 380, with a standard deviation of 4.4.
+    assert covered >= 367
+
+
+def test_the_interval_is_narrower_where_pairing_takes_the_luck_out_and_wider_where_it_does_not():
+    rng = np.random.default_rng(0)
+
+    def width(kind):
+        shares, _ = wins_of_pairs(kind, rng, 100)
+        low, high = win_rate_interval(shares.tolist())
+        return high - low
+
+    # 200 independent games at one half: Wilson's interval is 0.137 wide.
+    low, high = wilson_interval(100, 200)
+    assert high - low == pytest.approx(0.137, abs=1e-3)
+    assert width("the deal favours a seat") < 0.8 * (high - low)
+    assert width("both seats see the same luck") > 1.2 * (high - low)

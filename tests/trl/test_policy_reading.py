@@ -101,6 +101,55 @@ def test_views_are_read_in_their_order(tokenizer, model):
         assert list(read.moves.values()) == pytest.approx(list(alone.moves.values()), rel=1e-4)
 
 
+def test_many_views_in_few_calls_give_the_numbers_of_one_by_one(tokenizer, model):
+    # The Kuhn views at several lengths of reasoning; every reply ends in a box but one.
+    views = list(solve.information_sets(KUHN).values())
+    replies = [
+        tokens(tokenizer, text)
+        for text in ("\\boxed{[bet]}", "I hold K. bets none. \\boxed{[call]}", "I hold.", "K. \\boxed{[fold]}")
+    ]
+    calls = []
+    hook = model.register_forward_pre_hook(lambda module, args, kwargs: calls.append(kwargs), with_kwargs=True)
+    together = read_policy(model, tokenizer, encoder(tokenizer), Samples(*replies), views, reasonings=4)
+    hook.remove()
+    assert len(calls) < len(views)
+    for view, read in zip(views, together, strict=True):
+        prompt = encoder(tokenizer).encode(view)
+        for move, probability in read.moves.items():
+            one_by_one = []
+            for reply in replies:
+                text = tokenizer.decode(reply)
+                if "\\boxed" not in text:
+                    one_by_one.append(0.0)
+                    continue
+                stub = next(reply[:at] for at in range(len(reply)) if "\\boxed" in tokenizer.decode(reply[:at]))
+                one_by_one.append(brute_force(model, [*prompt, *stub], tokens(tokenizer, f"{{{move}}}")))
+            assert probability == pytest.approx(sum(one_by_one) / 4, rel=1e-4)
+
+
+@pytest.mark.parametrize("limit", ["_MAX_TOKENS_CPU", "_MAX_LOGITS"])
+def test_how_many_questions_a_call_holds_changes_no_number(tokenizer, model, monkeypatch, limit):
+    views = list(solve.information_sets(KUHN).values())
+    reply = tokens(tokenizer, "\\boxed{[bet]}")
+
+    def read():
+        calls = []
+        hook = model.register_forward_pre_hook(lambda module, args, kwargs: calls.append(kwargs), with_kwargs=True)
+        policies = read_policy(model, tokenizer, encoder(tokenizer), Samples(reply), views, reasonings=1)
+        hook.remove()
+        return policies, [tuple(each["input_ids"].shape) for each in calls]
+
+    in_few_calls, few = read()
+    monkeypatch.setattr(f"spiral_trl.policy_reading.{limit}", 1)
+    alone, many = read()
+    # 12 information sets of 2 moves each.
+    assert [rows for rows, _ in many] == [1] * 24
+    assert sum(rows for rows, _ in few) == 24
+    assert len(few) == 1
+    for one, other in zip(in_few_calls, alone, strict=True):
+        assert list(one.moves.values()) == pytest.approx(list(other.moves.values()), rel=1e-4)
+
+
 def test_a_view_without_legal_moves_is_refused(tokenizer, model):
     view = make_match(KUHN, seed=0).view(1)
     with pytest.raises(ValueError, match="cannot read a policy where no legal moves are listed"):
@@ -134,7 +183,7 @@ class ScriptedModel(nn.Module):
             for view, moves in policy
         }
 
-    def forward(self, input_ids):
+    def forward(self, input_ids, **_):
         logits = torch.full((*input_ids.shape, self.vocabulary), -1e9)
         for row, ids in enumerate(input_ids.tolist()):
             prompt = next(prompt for prompt in self.scripts if tuple(ids[: len(prompt)]) == prompt)

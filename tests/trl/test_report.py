@@ -1,154 +1,239 @@
-"""The report: hostile text stays text, curves draw what there is, and the table says what changed."""
+"""The report: hostile text stays text, whatever is in the folder is shown, and the table says what changed."""
 
 # Fakes and libraries are typed in part only.
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false
 
 import io
 import json
+import re
 from html.parser import HTMLParser
 
 import pytest
 from rich.console import Console
+from synthetic_run import HOSTILE, KUHN, TIC, faulty_game, game_record, seat_result, write_run
 
-from spiral_trl.evaluation import SeatResult
+from spiral_trl.printable import printable
 from spiral_trl.records import JsonLines
-from spiral_trl.report import NASH_CONV, Strength, compare, draw_curves, terminal_table, write_report
+from spiral_trl.replays import GameFilter
+from spiral_trl.report import ReportError, Strength, compare, terminal_table, write_report
 
-GAME = "tic_tac_toe_v0"
-HOSTILE = "</pre><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}{% raw %}&amp; \u202e 🎲"
-
-
-def step(number, **extra):
-    figures = {"faults": 0.5, "reply_tokens": 9.0}
-    by_role = {f"{GAME}/{role}/{figure}": 0.1 for role in ("X", "O") for figure in ("return", "baseline")}
-    return {
-        "step": number,
-        "entropy": 1.0,
-        **{f"{GAME}/{name}": value for name, value in figures.items()},
-        **by_role,
-        **extra,
-    }
-
-
-def game(number, response="[4]", *, reason="", fault=None, step_number=1):
-    turn = {
-        "seat": 0,
-        "observation": f"Board {number}",
-        "response": response,
-        "move": "[4]",
-        "fault": fault,
-        "rule": "boxed",
-    }
-    turn["reason"] = reason
-    return {
-        "step": step_number,
-        "number": number,
-        "game": GAME,
-        "roles": ["X", "O"],
-        "returns": [1.0, -1.0],
-        "reason": reason,
-        "turns": [turn],
-    }
-
-
-def seat_result(wins, *, games=100, role="X", opponent="random"):
-    return SeatResult(GAME, opponent, 0, role, games, wins, 0, games - wins, 0, 0.0)
+VOID = frozenset({"meta", "img", "br"})
+STEP = {"step": 1, "loss": 0.5}
 
 
 def strength(wins, nash_conv=0.8, faults=0.2):
-    return Strength((seat_result(wins),), nash_conv, 0.01, {GAME: faults})
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A run of two steps and five games, one of them hostile."""
-    JsonLines(tmp_path / "metrics.jsonl").append([step(1), step(2)])
-    games = [game(0, HOSTILE, reason=HOSTILE, fault=HOSTILE), *(game(number) for number in range(1, 5))]
-    JsonLines(tmp_path / "games.jsonl").append(games)
-    return tmp_path
+    return Strength((seat_result(wins),), nash_conv, 0.01, {TIC: faults})
 
 
 class Page(HTMLParser):
-    """Collects the tags, the attributes and the text of a page."""
+    """Collects the tags, the attributes, the text and the text inside of every pre of a page."""
 
     def __init__(self, text):
         super().__init__()
-        self.tags, self.attributes, self.text = [], [], ""
+        self.html, self.tags, self.attributes, self.text, self.pieces, self.pres = text, [], [], "", [], []
+        self.open = []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
-        self.attributes += [name for name, _ in attrs]
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "pre":
+            self.pres.append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, "tags are closed in the order in which they were opened"
 
     def handle_data(self, data):
         self.text += data
+        self.pieces.append(data)
+        if self.open and self.open[-1] == "pre":
+            self.pres[-1] += data
+
+    @property
+    def words(self):
+        """All text with single spaces, and one between any two elements."""
+        return " ".join(" ".join(self.pieces).split())
+
+    def values(self, name):
+        return [value for each, value in self.attributes if each == name]
 
 
-def page_of(folder, rows=(), about=()):
-    write_report(folder, rows=rows, about=about)
+def page_of(folder, **arguments):
+    write_report(folder, **arguments)
     return Page((folder / "report.html").read_text(encoding="utf-8"))
 
 
-def test_hostile_text_of_a_model_is_shown_as_text_and_nothing_else(folder):
-    page = page_of(folder, about=[HOSTILE], rows=compare(strength(10), strength(60)))
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The page of a run with every file, hostile texts in all of them, and torn last lines."""
+    folder = tmp_path_factory.mktemp("run")
+    write_run(folder)
+    write_report(folder, page=folder / "page.html")
+    assert not (folder / "report.html").exists()
+    assert not (folder / "curves.png").exists()
+    return Page((folder / "page.html").read_text(encoding="utf-8"))
+
+
+def small_run(folder, games, metrics=(STEP,)):
+    JsonLines(folder / "metrics.jsonl").append(metrics)
+    JsonLines(folder / "games.jsonl").append(games)
+    return folder
+
+
+def test_hostile_text_is_shown_as_text_and_nothing_else(page):
     assert "script" not in page.tags
-    assert page.tags.count("img") == 1, "the curves"
-    assert "onerror" not in page.attributes
-    # In the sentence, the reason, the fault and the reply.
-    assert page.text.count("<script>alert(1)</script>") == 4
-    assert "{{ 7*7 }}" in page.text
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    assert set(page.tags) & {"iframe", "object", "embed", "form", "link", "base"} == set()
+    assert page.open == ["html"] or not page.open
+    shown = printable(HOSTILE)
+    assert "<script>alert(1)</script>" in shown
+    # The reply, whole, after the line feed that it begins with.
+    assert f"\n{shown}" in [pre.removeprefix("\n") for pre in page.pres]
+    # In the about sentence, the message of an alarm, the opponent of an evaluation, the label of a game.
+    assert page.text.count(shown) >= 6
     assert "49{%" not in page.text
 
 
-def test_the_page_shows_the_first_and_the_last_game_of_a_kind(folder):
-    text = page_of(folder).text
-    assert "Board 0" in text
-    assert "Board 4" in text
-    assert "Board 2" not in text
+def test_a_page_can_be_written_and_holds_no_character_that_acts(page):
+    page.html.encode("utf-8")
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]", page.html)
+    assert "‹U+001B›[2J‹U+0000›‹U+D800›" in page.text
 
 
-def test_the_page_needs_nothing_from_elsewhere(folder):
-    page_of(folder)
-    text = (folder / "report.html").read_text()
-    assert "http://" not in text
-    assert "https://" not in text
-    assert 'src="data:image/png;base64,' in text
+def test_the_page_needs_nothing_from_elsewhere(page):
+    sources = page.values("src")
+    assert len(sources) > 10
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert all(target.startswith("#") for target in page.values("href"))
+    assert "default-src 'none'" in page.html
+    assert "url(" not in page.html
+    assert "@import" not in page.html
 
 
-def test_a_run_with_a_single_game_and_step_has_a_report(tmp_path):
-    JsonLines(tmp_path / "metrics.jsonl").append([step(1)])
-    JsonLines(tmp_path / "games.jsonl").append([game(0)])
+def test_every_link_leads_to_a_place_on_the_page(page):
+    places = page.values("id")
+    assert len(places) == len(set(places))
+    assert {target.removeprefix("#") for target in page.values("href")} <= set(places)
+
+
+def test_the_page_says_how_the_run_stands_and_what_went_wrong(page):
+    words = page.words
+    assert "state stopped by alarm draw_flood" in words
+    assert "steps 60 of 200" in words
+    # 12 rounds of 5 games and one more; 2500 tokens a second, 12 s a step, 60 steps.
+    assert "games 61 recorded" in words
+    assert "tokens generated 1,800,000 2,500 a second of play" in words
+    # 60 steps of 31 s.
+    assert "time of all steps 31 min 0 s 39% of it play" in words
+    assert "empty_reasoning , step 60, raised 2 times from step 59 on 14 % of the replies" in words
+
+
+def test_every_subject_has_its_curve_and_table(page):
+    for title in (
+        "NashConv, 0 is perfect play",
+        "Wins against agents",
+        "Score against league snapshots",
+        "Return by role, against itself",
+        "Baseline by role",
+        "Faults a game, by reason",
+        "Reply length",
+        "Replies without reasoning",
+        "Entropy",
+        "KL to the reference",
+        "Gap of sampler and trainer",
+        "Speed of play",
+        "Before and after self-play",
+        "Evaluations during training",
+        "League at step 60",
+        "Games and turns",
+        "Where the time of a step goes",
+        "Checkpoints",
+    ):
+        assert title in page.text
+
+
+def test_a_replay_shows_the_board_the_reasoning_the_move_and_the_figures(page):
+    words = page.words
+    assert "1. X self plays [4] advantage -0.21" in words
+    assert "<think>The free cells are 0, 1, 2, 3, 4, 5, 6, 7, 8. I take 4.</think>\\boxed{[4]}" in words
+    assert "fault: illegal, the move is not allowed here" in words
+    # The league's own seat has no advantage.
+    assert "Player 0 self , learns +1 +0.75 Player 1 league:20 -1 " in words
+
+
+def test_about_sentences_are_kept_for_the_next_report(tmp_path):
+    small_run(tmp_path, [])
+    assert "One sentence." in page_of(tmp_path, about=["One sentence."], rows=[]).text
+    assert "One sentence." in page_of(tmp_path).text
+
+
+def test_before_the_end_of_a_run_its_start_is_shown(tmp_path):
+    small_run(tmp_path, [])
+    strength(10).save(tmp_path / "before.json")
+    (tmp_path / "after.json").write_text('{"results": [')
+    words = page_of(tmp_path).words
+    assert "tic_tac_toe: X v random 10% [6%, 17%] / 0% / 90% not yet" in words
+    strength(60).save(tmp_path / "after.json")
+    assert "wins more" in page_of(tmp_path).text
+
+
+def test_a_run_with_a_single_step_and_nothing_else_has_a_report(tmp_path):
+    small_run(tmp_path, [])
     page = page_of(tmp_path)
-    assert page.text.count("Board 0") == 1
-    assert "table" not in page.tags, "nothing was evaluated"
+    assert page.tags.count("img") == 1, "the loss"
+    assert "There are none yet." in page.text
+    assert "Before and after" not in page.text
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "curves.png",
+        "games.jsonl",
+        "metrics.jsonl",
+        "report.html",
+    ]
 
 
-def test_a_run_without_games_has_a_report_and_one_without_metrics_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no metrics to draw"):
-        write_report(tmp_path, rows=[], about=[])
-    JsonLines(tmp_path / "metrics.jsonl").append([step(1)])
-    assert "Games to read" in page_of(tmp_path).text
+def test_a_run_without_metrics_is_refused(tmp_path):
+    with pytest.raises(ReportError, match="no metrics to draw"):
+        write_report(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "lo')
+    with pytest.raises(ReportError, match="no metrics to draw"):
+        write_report(tmp_path)
+    with pytest.raises(ReportError, match="no such folder"):
+        write_report(tmp_path / "metrics.jsonl")
 
 
-def test_curves_are_drawn_where_there_are_figures_and_gaps_are_said(tmp_path):
-    records = [step(1), {**step(2), NASH_CONV: 0.7}, step(3), {**step(4), NASH_CONV: 0.5, f"{GAME}/faults": None}]
-    del records[2][f"{GAME}/reply_tokens"]
-    axes = draw_curves(records).axes
-    lines = {axis.get_title(): [line.get_xydata().tolist() for line in axis.lines] for axis in axes}
-    by_word = {
-        word: next(each for title, each in lines.items() if word in title) for word in ("NashConv", "faults", "length")
-    }
-    assert by_word["NashConv"] == [[[2, 0.7], [4, 0.5]]]
-    assert by_word["faults"] == [[[1, 0.5], [2, 0.5], [3, 0.5]]]
-    assert by_word["length"] == [[[1, 9.0], [2, 9.0], [4, 9.0]]]
+def test_only_games_that_were_asked_for_are_shown(tmp_path):
+    games = [game_record(1), faulty_game(2, "illegal", step=2), game_record(3, step=3, game=KUHN)]
+    small_run(tmp_path, games)
+    text = page_of(tmp_path, accepted=GameFilter(first_step=2), games_shown=1).text
+    assert "Board 1" not in text
+    assert "Board 2" in text
+    assert "Board 3" in text
+    with pytest.raises(ReportError, match=r"the 3 games up to step 3 are of tic_tac_toe_v0, kuhn_poker_v0\(.* self"):
+        write_report(tmp_path, accepted=GameFilter(against="league"))
 
 
-def test_a_panel_without_figures_says_so():
-    axes = draw_curves([step(1), step(2)]).axes
-    nash_conv = next(axis for axis in axes if "NashConv" in axis.get_title())
-    assert [text.get_text() for text in nash_conv.texts] == ["not measured in this run"]
-    faults = next(axis for axis in axes if "faults" in axis.get_title())
-    assert [list(line.get_ydata()) for line in faults.lines] == [[0.5, 0.5]]
+def test_lines_that_hold_no_game_are_counted(tmp_path):
+    small_run(tmp_path, [game_record(1), {"step": 1, "game": TIC, "turns": [{"seat": 7}]}])
+    assert "1 lines of games.jsonl hold no game" in page_of(tmp_path).text
+
+
+def test_an_old_page_stays_when_a_new_one_cannot_be_made(tmp_path):
+    small_run(tmp_path, [game_record(1)])
+    target = tmp_path / "folder"
+    target.mkdir()
+    with pytest.raises(OSError, match="folder"):
+        write_report(tmp_path, page=target)
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".tmp")]
+
+
+def test_strengths_in_different_games_are_compared_where_they_meet():
+    after = Strength((seat_result(60), seat_result(5, game=KUHN)), None, None, {KUHN: 0.5})
+    assert [row.measure for row in compare(strength(10), after)] == [
+        "tic_tac_toe: X v random",
+        "tic_tac_toe: all seats v random",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -179,7 +264,7 @@ def test_the_table_has_faults_nash_conv_and_their_change():
 
 
 def test_a_run_without_poker_has_no_nash_conv():
-    without = Strength((seat_result(5),), None, None, {GAME: 0.0})
+    without = Strength((seat_result(5),), None, None, {TIC: 0.0})
     assert not any("NashConv" in row.measure for row in compare(without, without))
 
 
@@ -203,3 +288,11 @@ def test_a_saved_strength_is_loaded_as_it_was(tmp_path):
     assert Strength.load(tmp_path / "before.json") == saved
     assert json.loads((tmp_path / "before.json").read_text())["nash_conv"] == 0.8
     assert [path.name for path in tmp_path.iterdir()] == ["before.json"]
+
+
+def test_brackets_and_control_codes_of_a_label_reach_the_terminal_as_text():
+    rows = compare(*(Strength((seat_result(5, game="[red]x[/nope]\x1b[2J"),), None, None, {}) for _ in range(2)))
+    file = io.StringIO()
+    Console(width=200, file=file, force_terminal=True).print(terminal_table(rows))
+    assert "[red]x[/nope]‹U+001B›[2J" in file.getvalue()
+    assert "\x1b[2J" not in file.getvalue()
