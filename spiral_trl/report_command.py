@@ -23,7 +23,7 @@ _STEPS: Final = re.compile(r"(\d{1,18})?(-)?(\d{1,18})?", re.ASCII)
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Makes the page and exits: 0 when it is written, 2 on bad input."""
-    parser = _parser()
+    parser = make_parser()
     arguments = parser.parse_args(argv)
     try:
         # Heavy, and missing without the extra.
@@ -54,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Returns what reads the command line."""
     parser = argparse.ArgumentParser(
         prog="spiral-report",
         description="Makes one HTML page of a run: how it stands, curves, tables and games to read. The page needs"

@@ -263,6 +263,8 @@ class GenerateSampler:
                 input_ids=input_ids.to(self._model.device),
                 attention_mask=attention_mask.to(self._model.device),
                 generation_config=self._generation,
+                # No other process takes part, whatever its weights are spread over.
+                synced_gpus=False,
             )[:, width:]
             samples |= zip(chosen, map(self._cut, written.tolist()), strict=True)
         return [samples[index] for index in range(len(prompts))]

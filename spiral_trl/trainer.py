@@ -11,9 +11,11 @@ are what they were in the version that `pyproject.toml` pins.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
@@ -44,13 +46,15 @@ from spiral_trl.checkpoints import (
 from spiral_trl.collapse import CollapseAction, CollapseCallback, CollapseDetector
 from spiral_trl.collector import Table, in_order, play_pool, play_waves, set_table
 from spiral_trl.config import SelfPlayConfig
-from spiral_trl.generation import TrainerGeneration, TrainerSampler
+from spiral_trl.generation import TrainerGeneration, TrainerSampler, whole_models
 from spiral_trl.league import League, steps_in
 from spiral_trl.metrics import batch_metrics
+from spiral_trl.micro_batches import cut_by_size
 from spiral_trl.records import JsonLines
 from spiral_trl.rewards import Reward, seat_returns
 from spiral_trl.sampling import Context, GenerationError, ModelAgent, PromptEncoder, SampledReply, Sampler, token_id
 from spiral_trl.schedule import LEAGUE, SELF, GamePlan
+from spiral_trl.serving import check_server
 
 if TYPE_CHECKING:
     from spiral_trl.strength import ModelUnderTest
@@ -63,6 +67,9 @@ __all__ = [
     "checkpoint_step",
     "last_complete_checkpoint",
 ]
+
+_NO_LABEL: Final = -100
+"""What TRL marks positions with that are not scored."""
 
 _REFERENCE_FILE: Final = "ref_model.pt"
 
@@ -138,10 +145,9 @@ class SelfPlayTrainer(GRPOTrainer):
             ValueError: The context leaves no room for a prompt, or the tokenizer has no chat template.
         """
         args = args or SelfPlayConfig()
+        self._server_length: int | None = None
         if args.use_vllm and args.vllm_mode == "server" and sampler is None:
-            from spiral_trl.serving import check_server
-
-            check_server(args.vllm_server_url, timeout_s=args.vllm_server_timeout)
+            self._server_length = check_server(args.vllm_server_url, timeout_s=args.vllm_server_timeout).max_model_len
         super().__init__(
             model=model,
             reward_funcs=_no_reward,  # pyright: ignore[reportArgumentType] - never called
@@ -154,6 +160,10 @@ class SelfPlayTrainer(GRPOTrainer):
         )
         if args.sync_ref_model and self.is_sharded:
             raise ValueError("sync_ref_model does not work with weights spread over processes: they cannot be resumed")
+        if self.accelerator.device.type == "cpu" and peft_config is None:
+            models: list[Any] = [self.policy, self.ref_model]
+            for scored in filter(None, models):
+                _score_completions_only(scored)
         self.baseline = RoleBaseline(args.baseline_decay, args.baseline_order)
         self.games_started = 0
         self.schedule = args.schedule(seed=args.seed)
@@ -254,6 +264,8 @@ class SelfPlayTrainer(GRPOTrainer):
         context = int(self.policy.config.get_text_config().max_position_embeddings)
         if self.args.use_vllm and self.args.vllm_max_model_length:
             context = min(context, self.args.vllm_max_model_length)
+        if self._server_length:
+            context = min(context, self._server_length)
         limits.append(context - self.args.reply_limit)
         if min(limits) < 1:
             raise ValueError(
@@ -351,35 +363,43 @@ class SelfPlayTrainer(GRPOTrainer):
         Raises:
             GenerationError: The backend that generates is gone; raised on every process.
         """
+        if self._generation.plays_on_main:
+            return self._play_on_main(plans)
         with self._generation.phase():
-            if self._generation.plays_on_main:
-                return self._play_on_main(plans)
             rank, num_processes = self.accelerator.process_index, self.accelerator.num_processes
             own = plans[len(plans) * rank // num_processes : len(plans) * (rank + 1) // num_processes]
-            episodes: list[Episode] = gather_object(self._play_here(own))
-            return episodes
+            played: list[list[Episode] | GenerationError] = gather_object([self._try_to_play(own)])
+            return _all_played(played)
 
     def _play_on_main(self, plans: Sequence[GamePlan]) -> list[Episode]:
         """Returns the games that the main process plays for all, or raises on all what it meets."""
         answer: list[Any] = [None]
-        if self.accelerator.is_main_process:
-            try:
-                answer = [self._play_here(plans)]
-            except GenerationError as error:
-                answer = [error]
+        try:
+            # All processes take part in sending the weights.
+            with self._generation.phase():
+                if self.accelerator.is_main_process:
+                    answer = [self._try_to_play(plans)]
+        except GenerationError as error:
+            answer = [error]
         broadcast_object_list(answer)
-        if isinstance(answer[0], GenerationError):
-            raise answer[0]
-        return answer[0]
+        return _all_played(answer)
+
+    def _try_to_play(self, plans: Sequence[GamePlan]) -> list[Episode] | GenerationError:
+        """Returns the games that this process plays, or why it cannot: the others must hear of it."""
+        try:
+            return self._play_here(plans)
+        except GenerationError as error:
+            return error
 
     def _play_here(self, plans: Sequence[GamePlan]) -> list[Episode]:
         """Returns the games that this process plays itself."""
         tables = [self._table(plan, first_number=plans[0].number) for plan in plans]
+        concurrency = self.args.max_concurrent_games
         if self._uses_pool(plans):
-            concurrency = self.args.max_concurrent_games
-            episodes = in_order(play_pool(tables, self._agent, self._generation.requests(), concurrency=concurrency))
+            with self._generation.requests() as requests:
+                episodes = in_order(play_pool(tables, self._agent, requests, concurrency=concurrency))
         else:
-            episodes = in_order(play_waves(tables, concurrency=self.args.max_concurrent_games))
+            episodes = in_order(play_waves(tables, concurrency=concurrency))
         self._generation.finish()
         return episodes
 
@@ -405,7 +425,8 @@ class SelfPlayTrainer(GRPOTrainer):
     def _opponent(self, kind: str, seed: int) -> Agent:
         """Returns the agent of that name; its draws begin anew in every batch, so that a resumed run repeats them."""
         if kind not in self._opponents:
-            self._opponents[kind] = make_agent(kind, seed=seed)
+            with whole_models():
+                self._opponents[kind] = make_agent(kind, seed=seed)
         agent = self._opponents[kind]
         if isinstance(agent, SeededAgent):
             agent.reseed(seed)
@@ -442,7 +463,9 @@ class SelfPlayTrainer(GRPOTrainer):
     def _fit(self, rows: list[TurnRow]) -> list[TurnRow]:
         """Returns the rows that fit into the batch, drawn at random when there are too many."""
         capacity = self.args.rows_per_batch
-        self._metrics["train"]["turns_left_out"].append(max(0, len(rows) - capacity))
+        left_out = torch.tensor(max(0, len(rows) - capacity), device=self.accelerator.device)
+        total: Any = self.accelerator.reduce(left_out, reduction="sum")
+        self._metrics["train"]["turns_left_out"].append(total.item())
         if len(rows) <= capacity:
             return rows
         kept = torch.randperm(len(rows))[:capacity].tolist()
@@ -513,13 +536,17 @@ class SelfPlayTrainer(GRPOTrainer):
         # A log-probability that the sampler could not give (NaN) gets no correction.
         gap = torch.where(mask, torch.nan_to_num(trained - sampled, nan=0.0), 0.0)
         ratio = gap.exp().clamp(self.vllm_importance_sampling_clip_min, self.vllm_importance_sampling_clip_max)
-        if mask.any():
+        sums = [gap.abs().sum(), (ratio * mask).sum(), (ratio != gap.exp()).sum(), mask.sum()]
+        totals: Any = self.accelerator.reduce(torch.stack([each.float() for each in sums]), reduction="sum")
+        largest: Any = self.accelerator.gather(gap.abs().max())
+        num_tokens = totals[3].item()
+        if num_tokens:
             metrics = self._metrics["train"]
-            metrics["sampling/logprob_gap_mean"].append(gap[mask].abs().mean().item())
-            metrics["sampling/logprob_gap_max"].append(gap[mask].abs().max().item())
-            metrics["sampling/ratio_mean"].append(ratio[mask].mean().item())
+            metrics["sampling/logprob_gap_mean"].append(totals[0].item() / num_tokens)
+            metrics["sampling/logprob_gap_max"].append(largest.max().item())
+            metrics["sampling/ratio_mean"].append(totals[1].item() / num_tokens)
             # Cut below or above.
-            metrics["sampling/ratio_truncated"].append((ratio != gap.exp())[mask].float().mean().item())
+            metrics["sampling/ratio_truncated"].append(totals[2].item() / num_tokens)
             self._watch_gap(metrics["sampling/logprob_gap_mean"][-1])
         return ratio
 
@@ -544,17 +571,34 @@ class SelfPlayTrainer(GRPOTrainer):
         the factor makes that the rows of a full micro-batch. Turns that stand for left-out ones weigh more.
         """
         weight = inputs["row_weight"].sum() / self.args.per_device_train_batch_size
-        if weight > 0:
-            loss = super()._compute_loss(model, _without_padding(inputs)) * weight
-            if not loss.isfinite():
-                self._end_with_batch(loss, inputs)
-            return loss
-        # A part of padding alone runs for the sake of the other processes; its figures would be no turn's.
         figures = self._metrics
-        self._metrics = {mode: defaultdict(list) for mode in figures}
-        loss = super()._compute_loss(model, _without_padding(inputs)) * weight
+        if weight == 0:
+            # A part of padding alone runs for the sake of the other processes; its figures would be no turn's.
+            self._metrics = {mode: defaultdict(list) for mode in figures}
+        with self._gathering_uneven_rows():
+            loss = super()._compute_loss(model, _without_padding(inputs)) * weight
         self._metrics = figures
+        num_bad: Any = self.accelerator.reduce((~loss.isfinite()).float(), reduction="sum")
+        if num_bad > 0:
+            self._end_with_batch(loss, inputs)
         return loss
+
+    @contextmanager
+    def _gathering_uneven_rows(self) -> Generator[None]:
+        """Context in which a figure of every row may be gathered from processes with different numbers of rows.
+
+        TRL gathers such figures for its smallest and largest, and leaves NaN out, which is what is filled in.
+        """
+        gather = self.accelerator.gather
+
+        def gather_padded(tensor: torch.Tensor) -> Any:
+            return gather(self.accelerator.pad_across_processes(tensor, pad_index=math.nan) if tensor.dim() else tensor)  # pyright: ignore[reportArgumentType] - any number does
+
+        self.accelerator.gather = gather_padded
+        try:
+            yield
+        finally:
+            del self.accelerator.gather
 
     def generate_ids(self, prompts: list[list[int]]) -> tuple[list[list[int]], list[list[float | None]] | None]:
         """Returns a completion a prompt with the current weights, and vLLM's log-probabilities where it generates."""
@@ -708,15 +752,31 @@ class SelfPlayTrainer(GRPOTrainer):
         folder = Path(str(self.args.output_dir)) / f"checkpoint-{step}"
         if not (folder / STATE_FILE).exists():
             self._save_checkpoint(self.model, None)
+        # The first process that ends takes the others with it, and the main one may still be writing.
+        self.accelerator.wait_for_everyone()
         raise GenerationError(f"{error}; step {step} is saved in {folder.name}, from which the run can be resumed")
 
     def _end_with_batch(self, loss: torch.Tensor, inputs: dict[str, torch.Tensor]) -> NoReturn:
-        """Saves the micro-batch whose loss is not finite, and ends the run before it can spoil the weights."""
+        """Saves the micro-batches whose loss is not finite, and ends the run before they can spoil the weights."""
         step, rank = self.state.global_step + 1, self.accelerator.process_index
-        path = Path(str(self.args.output_dir)) / f"nonfinite_loss_step-{step}_rank-{rank}.pt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({name: tensor.cpu() for name, tensor in inputs.items()}, path)
-        raise NonFiniteLossError(f"the loss is {loss.item()} in step {step}: the micro-batch is saved in {path}")
+        folder = Path(str(self.args.output_dir))
+        name = f"nonfinite_loss_step-{step}_rank-{{}}.pt"
+        if not loss.isfinite():
+            folder.mkdir(parents=True, exist_ok=True)
+            torch.save({name: tensor.cpu() for name, tensor in inputs.items()}, folder / name.format(rank))
+        ranks: list[int] = gather_object([] if loss.isfinite() else [rank])
+        saved = ", ".join(str(folder / name.format(each)) for each in ranks)
+        raise NonFiniteLossError(f"the loss is not finite in step {step}: the micro-batch is saved in {saved}")
+
+
+def _all_played(played: Sequence[list[Episode] | GenerationError]) -> list[Episode]:
+    """Returns the games of all processes in order, or raises what one of them met: on all of them the same."""
+    episodes: list[Episode] = []
+    for each in played:
+        if isinstance(each, GenerationError):
+            raise each
+        episodes += each
+    return episodes
 
 
 def _record_results(league: League, plans: Sequence[GamePlan], episodes: Sequence[Episode]) -> None:
@@ -739,24 +799,51 @@ _ROW_TENSORS: Final = ("prompt_ids", "prompt_mask", "completion_ids", "completio
 
 
 def _parts(inputs: dict[str, torch.Tensor], num_parts: int, *, by_length: bool) -> list[torch.Tensor]:
-    """Returns the indices of the rows that carry loss in `num_parts` parts of like size, no larger than a micro-batch.
+    """Returns the indices of the rows that carry loss in `num_parts` parts, none larger than a micro-batch may be.
 
     With more parts than such rows, some parts hold a padding row: every process must run the model as often.
 
     Args:
         inputs: The tensors of a batch.
         num_parts: How many parts.
-        by_length: Whether rows of like length go together, the longest first; otherwise they are dealt out at random.
+        by_length: Whether rows of like length go together, the longest first, in parts that compute about as many
+            positions; otherwise they are dealt out at random, in parts of as many rows.
     """
     carries_loss = inputs["row_weight"] > 0
     rows = carries_loss.nonzero().flatten()
-    if by_length:
-        lengths = inputs["prompt_mask"].sum(dim=1) + inputs["completion_mask"].sum(dim=1)
-        rows = rows[torch.argsort(lengths[rows], descending=True, stable=True)]
-    else:
-        rows = rows[torch.randperm(len(rows)).to(rows.device)]
     padding = (~carries_loss).nonzero().flatten()[:1]
-    return [part if len(part) else padding for part in rows.tensor_split(num_parts)]
+    if not by_length:
+        parts = rows[torch.randperm(len(rows)).to(rows.device)].tensor_split(num_parts)
+        return [part if len(part) else padding for part in parts]
+    prompts, completions = (inputs[f"{name}_mask"].sum(dim=1) for name in ("prompt", "completion"))
+    rows = rows[torch.argsort((prompts + completions)[rows], descending=True, stable=True)]
+    cuts = cut_by_size(prompts[rows].tolist(), completions[rows].tolist(), num_parts)
+    return [rows[start:end] if end > start else padding for start, end in cuts]
+
+
+def _score_completions_only(model: PreTrainedModel) -> None:
+    """Keeps TRL's head from scoring prompts, which it does on every device without Triton, such as the CPU.
+
+    Columns in front of the first one that has a label are left out before the head, in forward and backward alike.
+    """
+    kept: list[int] = []
+
+    def cut_labels(_module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        kept.clear()
+        labels = kwargs.get("labels")
+        if kwargs.get("fused_lm_head") and labels is not None:
+            # The token before the first one that is scored predicts it.
+            kept.append(labels.size(1) - int((labels != _NO_LABEL).any(dim=0).int().argmax()) + 1)
+            kwargs = {**kwargs, "labels": labels[:, -kept[0] :]}
+        return args, kwargs
+
+    def cut_hidden_states(_module: Any, _args: Any, output: Any) -> Any:
+        if kept:
+            output.last_hidden_state = output.last_hidden_state[:, -kept.pop() :]
+        return output
+
+    model.register_forward_pre_hook(cut_labels, with_kwargs=True)
+    model.base_model.register_forward_hook(cut_hidden_states)
 
 
 def _without_padding(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -35,8 +35,12 @@ def check_command(line):
             assert all(
                 re.search(rf"^{variable.partition('=')[0]} \?=", makefile, re.MULTILINE) for variable in variables
             )
+        case ["spiral-train", "sft", *arguments]:
+            check_imitation_arguments(arguments)
         case ["spiral-train", *arguments]:
             check_training_arguments(arguments)
+        case ["spiral-report", run, *options]:
+            check_report_options(run, options)
         case ["spiral-play", "--list"]:
             pass
         case ["spiral-play", game, "--opponent", opponent, *options]:
@@ -44,7 +48,9 @@ def check_command(line):
             make_agent(opponent)
             assert options in ([], ["--seat", "1"])
         case ["accelerate", "launch", *arguments]:
-            check_training_arguments(arguments[arguments.index("spiral_trl.train") + 1 :])
+            split = arguments.index("spiral_trl.train")
+            check_launch_options(arguments[: split - 1])
+            check_training_arguments(arguments[split + 1 :])
         case ["pip", "install", "-e", target]:
             project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
             assert target.startswith(".")
@@ -59,3 +65,29 @@ def check_training_arguments(arguments):
     from spiral_trl.run import parse
 
     parse([*arguments, "--use_cpu", "true", "--bf16", "false"])
+
+
+def check_imitation_arguments(arguments):
+    from spiral_trl.sft_config import parse_sft
+
+    parse_sft([*arguments, "--use_cpu", "true", "--bf16", "false"])
+
+
+def check_report_options(run, options):
+    from spiral_trl.report_command import make_parser
+
+    assert not Path(run).is_absolute()
+    make_parser().parse_args([run, *options])
+
+
+def check_launch_options(options):
+    from accelerate.commands.launch import launch_command_parser
+
+    from spiral_trl.launch import accelerate_config_path
+
+    # The shell puts the path of the packaged settings here.
+    text = " ".join(options)
+    for name in re.findall(r"\$\(python -m spiral_trl\.launch (\w+)\)", text):
+        assert accelerate_config_path(name).is_file()
+    words = re.sub(r"\$\([^)]*\)", "settings.yaml", text).split()
+    launch_command_parser().parse_args([*words, "script.py"])

@@ -42,6 +42,7 @@ def metrics(*, entropy=0.5, **changed):
         f"{G}/Player 0/vs openai:m@http://h/v1/draw": 1.0,
         f"{G}/Player 0/vs random/faults": 3.0,
         f"eval/{G} vs random/faults": 3.0,
+        f"eval_{G} vs random/faults": 3.0,
         "league/5/score": 0.99,
         "sampling/logprob_gap_max": 9.0,
     }

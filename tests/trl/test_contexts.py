@@ -2,6 +2,7 @@
 
 # Fakes and libraries are typed in part only.
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportOptionalMemberAccess=false
+# pyright: reportGeneralTypeIssues=false
 
 from itertools import pairwise
 

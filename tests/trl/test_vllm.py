@@ -2,6 +2,7 @@
 
 # Fakes and libraries are typed in part only.
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportMissingImports=false
+# pyright: reportGeneralTypeIssues=false, reportIncompatibleMethodOverride=false
 
 import gc
 
@@ -44,8 +45,8 @@ class RecordingTrainer(SelfPlayTrainer):
     losses = ()
     episodes = ()
 
-    def _play_games(self):
-        self.episodes = super()._play_games()
+    def play(self, plans):
+        self.episodes = super().play(plans)
         return self.episodes
 
     def compute_loss(self, *args, **kwargs):
@@ -69,7 +70,8 @@ def make_trainer(folder, output, *, callbacks=(), **settings):
 
 def logprob_gap(trainer):
     """The mean distance of vLLM's log-probabilities from the trainer's, over the tokens of a batch of games."""
-    rows = [row for episode in trainer._play_games() for row in turn_rows(episode, (1.0, -1.0))]
+    episodes = trainer.play(trainer.schedule.plan(trainer.games_started, 4))
+    rows = [row for episode in episodes for row in turn_rows(episode, (1.0, -1.0), learner_seats=(0, 1))]
     batch = collate(rows, num_rows=len(rows), pad_token_id=trainer._tokenizer.pad_token_id)
     trainer._loss_inputs(batch, row_weight=1.0)
     return trainer._metrics["train"]["sampling/logprob_gap_mean"][-1]
@@ -199,3 +201,35 @@ def test_a_vllm_agent_plays_by_its_agent_string(warm_folder, monkeypatch):
         assert len(reply.logprobs) == len(reply.token_ids) > 0
         expected = token_logprobs(model, reply.prompt_ids, reply.token_ids)
         torch.testing.assert_close(torch.tensor(reply.logprobs), expected, atol=0.2, rtol=0.1)
+
+
+def test_waves_and_a_pool_train_and_a_league_plays_on_the_same_engine(tmp_path, warm_folder):
+    settings = {"games_per_batch": 6, "per_device_train_batch_size": 40, "max_steps": 2, "learning_rate": 1e-2}
+    with vllm_on_cpu():
+        trainer = make_trainer(
+            warm_folder,
+            tmp_path / "run",
+            **settings,
+            opponents={"self": 0.4, "league": 0.4, "random": 0.2},
+            league_snapshot_steps=1,
+            league_selection="latest",
+        )
+        trainer.train()
+        # After its snapshot the engine has the learner's weights again.
+        assert all(step["sampling/logprob_gap_mean"] < 0.01 for step in steps(trainer))
+        games = JsonLines(tmp_path / "run" / "games.jsonl").read()
+        assert {game["opponent"] for game in games} == {"self", "league", "random"}
+        snapshots = {name for game in games for name in game["agents"] if name.startswith("league")}
+        assert snapshots == {"league:0", "league:1"}
+        assert any(turn["fault"] is None for game in games for turn in game["turns"])
+
+        plans = trainer.schedule.plan(trainer.games_started, 12)
+        against_itself = [plan._replace(opponent="self", learner_seats=(0, 1)) for plan in plans]
+        for collector in ("waves", "pool"):
+            trainer.args.collector = collector
+            episodes = trainer.play(against_itself)
+            assert [episode.index for episode in episodes] == [plan.number for plan in plans]
+            for turn in (turn for episode in episodes for turn in episode.turns):
+                assert len(turn.response.logprobs) == len(turn.response.token_ids) > 0
+                expected = token_logprobs(trainer.policy, turn.response.prompt_ids, turn.response.token_ids)
+                torch.testing.assert_close(torch.tensor(turn.response.logprobs), expected, atol=0.02, rtol=0.02)
