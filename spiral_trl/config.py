@@ -16,7 +16,7 @@ from trl import GRPOConfig
 from spiral_envs.errors import UnknownNameError
 from spiral_envs.prompts import find_style
 from spiral_envs.sources import find_source
-from spiral_trl.advantages import Estimator, RoleBaseline
+from spiral_trl.advantages import AdvantageEstimator, Estimator, RoleBaseline
 from spiral_trl.batching import RowUnit
 from spiral_trl.collapse import CollapseAction
 from spiral_trl.league import LeagueSettings, Selection
@@ -186,7 +186,6 @@ class SelfPlayConfig(GRPOConfig):
             if not source.zero_sum or len(source.roles) != 2:
                 raise ValueError(f"game {game!r} is not a zero-sum game of two: self-play trains on those only")
         find_style(self.prompt_style)
-        RoleBaseline(self.baseline_decay, self.baseline_order)
         self._check_ranges()
         self._check_choices()
         self._check_opponents()
@@ -221,6 +220,8 @@ class SelfPlayConfig(GRPOConfig):
             value = getattr(self, name)  # the message names the field
             if value not in known:
                 raise UnknownNameError(name, value, known)
+        baseline = RoleBaseline(self.baseline_decay, self.baseline_order)
+        AdvantageEstimator(Estimator(self.advantage_estimator), baseline, self.replays)
         if self.rows == RowUnit.EPISODE and self.context != Context.CONVERSATION:
             raise ValueError(
                 "rows='episode' needs context='conversation': fresh prompts do not continue what was said before"

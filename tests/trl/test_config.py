@@ -32,6 +32,38 @@ def config(**settings):
         ({"save_total_limit": 1}, "save_total_limit must be at least 2"),
         ({"vllm_importance_sampling_mode": "sequence_mask"}, "is 'sequence_mask': expected token_truncate"),
         ({"mask_truncated_completions": True}, "a truncated reply is a fault to learn from"),
+        ({"opponents": {}}, "opponents"),
+        ({"opponents": {"self": 0.5, "random": 0.4}}, "0.9"),
+        ({"opponents": {"self": 1.5, "random": -0.5}}, "-0.5"),
+        ({"opponents": {"self": 0.5, "rando": 0.5}}, "unknown opponent 'rando': did you mean random?"),
+        ({"game_weights": [0.5, 0.5]}, "3"),
+        ({"game_weights": [0.5, 0.3, 0.3]}, "1.1"),
+        ({"mix_by": "turn"}, "unknown way to mix games 'turn': did you mean turns?"),
+        ({"opponents": {"league": 1.0}, "league_size": 0}, "a league with no room: size is 0"),
+        ({"opponents": {"league": 1.0}, "league_disk_gb": 0.0}, "a league with no room: disk_bytes is 0"),
+        ({"opponents": {"league": 1.0}, "league_snapshot_steps": 0}, "snapshot_steps 0: expected at least 1"),
+        ({"league_selection": "newest"}, "unknown league_selection 'newest'"),
+        ({"reward": "wins"}, "unknown reward 'wins': did you mean win?"),
+        ({"advantage_estimator": "grpo"}, "unknown advantage_estimator 'grpo'"),
+        ({"advantage_estimator": "group", "replays_per_deal": 1}, "replays is 1: the estimator group needs at least 2"),
+        ({"advantage_estimator": "group", "games_per_batch": 6}, "games_per_batch is 6: expected a multiple of"),
+        ({"fault_penalty": -1.0}, "fault_penalty is -1.0: expected at least 0"),
+        ({"gamma": 0.0}, "gamma is 0.0: expected above 0 and at most 1"),
+        ({"gamma": 1.5}, "gamma is 1.5: expected above 0 and at most 1"),
+        ({"rows": "episode"}, "rows='episode' needs context='conversation'"),
+        ({"rows": "game"}, "unknown rows 'game'"),
+        ({"context": "chat"}, "unknown context 'chat'"),
+        ({"collector": "pools"}, "unknown collector 'pools': did you mean pool?"),
+        ({"collector": "pool"}, "collector='pool' needs use_vllm"),
+        ({"collapse": "halt"}, "unknown collapse 'halt'"),
+        ({"logprob_gap_alarm": 0.0}, "logprob_gap_alarm is 0.0: expected above 0"),
+        ({"eval_agents": ["random"]}, "eval_agents are named but eval_strategy is 'no'"),
+        ({"eval_strategy": "steps", "eval_steps": 5}, "eval_strategy is on but nobody is to be played against"),
+        ({"eval_pairs": 0}, "eval_pairs is 0: expected at least 1"),
+        ({"nash_conv_steps": -1}, "nash_conv_steps is -1: expected at least 0"),
+        ({"nash_conv_games": ["kuhn_pokr_v0"]}, "unknown game 'kuhn_pokr_v0': did you mean kuhn_poker_v0?"),
+        ({"generation_kwargs": {"stop": ["a"], "n": 2}}, "generation_kwargs has n, stop: self-play decides"),
+        ({"save_steps": 3, "num_iterations": 2}, "save_steps is 3: expected a multiple of 2"),
         ({"scale_rewards": "group"}, "scale_rewards 'group' is not supported: advantages are not normalised"),
     ],
     ids=lambda value: ",".join(f"{name}={each}" for name, each in value.items()) if isinstance(value, dict) else "",
@@ -101,6 +133,23 @@ def test_the_defaults_are_those_of_the_method():
     assert (made.temperature, made.top_p, made.top_k) == (1.0, 1.0, 0)
     assert made.num_iterations == 1
     assert made.mask_truncated_completions is False
+
+
+def test_opponents_may_be_given_as_json_as_on_the_command_line():
+    made = config(opponents='{"self": 0.5, "openai:a/b@http://localhost:1/v1": 0.5}')
+    assert made.opponent_weights == {"self": 0.5, "openai:a/b@http://localhost:1/v1": 0.5}
+    assert config().opponent_weights == {"self": 1.0}
+
+
+def test_weighted_games_fit_even_if_all_of_them_are_the_longest():
+    games = ["tic_tac_toe_v0", "kuhn_poker_v0(hands=1)"]
+    settings = {"games": games, "per_device_train_batch_size": 64, "gradient_accumulation_steps": 1}
+    assert config(**settings).surely_fitting_games() == 10
+    # 9 rows a game, in 64.
+    assert config(**settings, game_weights=[0.5, 0.5]).surely_fitting_games() == 7
+    assert config(**settings, mix_by="turns").surely_fitting_games() == 7
+    # Deals of 4 games: one fits, two do not.
+    assert config(**settings, advantage_estimator="group").surely_fitting_games() == 4
 
 
 def test_two_configs_do_not_share_their_list_of_games():

@@ -272,7 +272,15 @@ def test_a_quickstart_logs_every_step_once_with_its_figures(finished):
     steps = JsonLines(finished / "metrics.jsonl").read()
     assert [step["step"] for step in steps] == [1, 2]
     for step in steps:
-        assert {"loss", "entropy", "kl", "games", "turns", "nash_conv/kuhn_poker_v0(hands=1,payoff=chips)", "tic_tac_toe_v0/faults"} <= set(step)
+        assert {
+            "loss",
+            "entropy",
+            "kl",
+            "games",
+            "turns",
+            "nash_conv/kuhn_poker_v0(hands=1,payoff=chips)",
+            "tic_tac_toe_v0/faults",
+        } <= set(step)
         assert 0 <= step["nash_conv/kuhn_poker_v0(hands=1,payoff=chips)"] <= 4
     games = JsonLines(finished / "games.jsonl").read()
     assert [game["number"] for game in games] == list(range(len(games)))
