@@ -234,8 +234,14 @@ class SelfPlayConfig(GRPOConfig):
     def _check_opponents(self) -> None:
         """Raises ValueError on a mix of games or opponents, or a league, that cannot be played."""
         self.schedule(seed=0)
-        if LEAGUE in self.opponent_weights:
-            self.league_settings()
+        if LEAGUE not in self.opponent_weights:
+            return
+        self.league_settings()
+        if self.collector == "pool" and self.vllm_mode == "colocate":
+            raise ValueError(
+                "collector='pool' does not work with a league on the same engine, which answers one model at a time:"
+                " use auto or waves"
+            )
 
     def _check_watching(self) -> None:
         """Raises ValueError on evaluations that could not be played."""

@@ -26,12 +26,9 @@ from datasets import Dataset  # pyright: ignore[reportMissingTypeStubs]
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
 from trl import GRPOTrainer
 
-from spiral_envs.agents import Agent, make_agent
-from spiral_envs.agents.base import SeededAgent
-from spiral_envs.chance import bits64, match_seed
+from spiral_envs.chance import bits64
 from spiral_envs.episode import Episode
 from spiral_envs.prompts import find_next, find_style
-from spiral_envs.sources import find_source
 from spiral_trl.advantages import AdvantageEstimator, Estimator, GameResult, RoleBaseline
 from spiral_trl.batching import RowUnit, TurnBatch, TurnRow, collate, rows_of
 from spiral_trl.checkpoints import (
@@ -44,16 +41,16 @@ from spiral_trl.checkpoints import (
     whole_checkpoints,
 )
 from spiral_trl.collapse import CollapseAction, CollapseCallback, CollapseDetector
-from spiral_trl.collector import Table, in_order, play_pool, play_waves, set_table
 from spiral_trl.config import SelfPlayConfig
-from spiral_trl.generation import TrainerGeneration, TrainerSampler, whole_models
+from spiral_trl.generation import TrainerGeneration, TrainerSampler
 from spiral_trl.league import League, steps_in
 from spiral_trl.metrics import batch_metrics
-from spiral_trl.micro_batches import cut_by_size
+from spiral_trl.micro_batches import cut_rows, score_completions_only, without_padding
+from spiral_trl.playing import SharedPlay
 from spiral_trl.records import JsonLines
 from spiral_trl.rewards import Reward, seat_returns
 from spiral_trl.sampling import Context, GenerationError, ModelAgent, PromptEncoder, SampledReply, Sampler, token_id
-from spiral_trl.schedule import LEAGUE, SELF, GamePlan
+from spiral_trl.schedule import LEAGUE, GamePlan
 from spiral_trl.serving import check_server
 
 if TYPE_CHECKING:
@@ -67,9 +64,6 @@ __all__ = [
     "checkpoint_step",
     "last_complete_checkpoint",
 ]
-
-_NO_LABEL: Final = -100
-"""What TRL marks positions with that are not scored."""
 
 _REFERENCE_FILE: Final = "ref_model.pt"
 
@@ -163,7 +157,7 @@ class SelfPlayTrainer(GRPOTrainer):
         if self.accelerator.device.type == "cpu" and peft_config is None:
             models: list[Any] = [self.policy, self.ref_model]
             for scored in filter(None, models):
-                _score_completions_only(scored)
+                score_completions_only(scored)
         self.baseline = RoleBaseline(args.baseline_decay, args.baseline_order)
         self.games_started = 0
         self.schedule = args.schedule(seed=args.seed)
@@ -173,9 +167,7 @@ class SelfPlayTrainer(GRPOTrainer):
         self.max_prompt_length = self._longest_prompt()
         self._estimator = AdvantageEstimator(Estimator(args.advantage_estimator), self.baseline, args.replays)
         self._generation = TrainerGeneration(self, sampler)
-        self._agent = self._model_agent(self._generation.sampler, SELF)
-        self._opponents: dict[str, Agent] = {}
-        self._snapshot: tuple[int, Agent] | None = None
+        self._playing = SharedPlay(args, self.accelerator, self._generation, self.league, self._model_agent)
         self._games_file = JsonLines(Path(str(args.output_dir)) / "games.jsonl")
         self._evaluations_file = JsonLines(Path(str(args.output_dir)) / "evaluations.jsonl")
         self._alarms_file = JsonLines(Path(str(args.output_dir)) / "alarms.jsonl")
@@ -288,7 +280,7 @@ class SelfPlayTrainer(GRPOTrainer):
             is_one_step = self.args.gradient_accumulation_steps % num_parts == 0
             self._buffered_inputs = [
                 {name: tensor if tensor.dim() == 0 else tensor[rows] for name, tensor in batch.items()}
-                for rows in _parts(batch, num_parts, by_length=is_one_step)
+                for rows in cut_rows(batch, num_parts, by_length=is_one_step)
             ]
         return self._buffered_inputs[self._step % num_parts]
 
@@ -352,95 +344,8 @@ class SelfPlayTrainer(GRPOTrainer):
         )
 
     def play(self, plans: Sequence[GamePlan]) -> list[Episode]:
-        """Plays games with the current weights, shared out over the processes.
-
-        Args:
-            plans: The same on every process, with rising numbers.
-
-        Returns:
-            All games on every process, in the order of `plans`.
-
-        Raises:
-            GenerationError: The backend that generates is gone; raised on every process.
-        """
-        if self._generation.plays_on_main:
-            return self._play_on_main(plans)
-        with self._generation.phase():
-            rank, num_processes = self.accelerator.process_index, self.accelerator.num_processes
-            own = plans[len(plans) * rank // num_processes : len(plans) * (rank + 1) // num_processes]
-            played: list[list[Episode] | GenerationError] = gather_object([self._try_to_play(own)])
-            return _all_played(played)
-
-    def _play_on_main(self, plans: Sequence[GamePlan]) -> list[Episode]:
-        """Returns the games that the main process plays for all, or raises on all what it meets."""
-        answer: list[Any] = [None]
-        try:
-            # All processes take part in sending the weights.
-            with self._generation.phase():
-                if self.accelerator.is_main_process:
-                    answer = [self._try_to_play(plans)]
-        except GenerationError as error:
-            answer = [error]
-        broadcast_object_list(answer)
-        return _all_played(answer)
-
-    def _try_to_play(self, plans: Sequence[GamePlan]) -> list[Episode] | GenerationError:
-        """Returns the games that this process plays, or why it cannot: the others must hear of it."""
-        try:
-            return self._play_here(plans)
-        except GenerationError as error:
-            return error
-
-    def _play_here(self, plans: Sequence[GamePlan]) -> list[Episode]:
-        """Returns the games that this process plays itself."""
-        tables = [self._table(plan, first_number=plans[0].number) for plan in plans]
-        concurrency = self.args.max_concurrent_games
-        if self._uses_pool(plans):
-            with self._generation.requests() as requests:
-                episodes = in_order(play_pool(tables, self._agent, requests, concurrency=concurrency))
-        else:
-            episodes = in_order(play_waves(tables, concurrency=concurrency))
-        self._generation.finish()
-        return episodes
-
-    def _uses_pool(self, plans: Sequence[GamePlan]) -> bool:
-        """Returns whether games are played in a pool of single requests rather than in waves."""
-        generation = self._generation
-        if self.args.collector != "auto" or not generation.takes_requests:
-            return self.args.collector == "pool"
-        # An engine whose weights are swapped is no pool: it answers one model at a time.
-        return not (generation.can_swap and any(plan.opponent == LEAGUE for plan in plans))
-
-    def _table(self, plan: GamePlan, *, first_number: int) -> Table:
-        """Returns a new game and who sits at it; `first_number` is that of the first game played along with it."""
-        opponent: Agent = self._agent
-        if plan.opponent == LEAGUE:
-            opponent = self._drawn_snapshot(first_number)
-        elif plan.opponent != SELF:
-            opponent = self._opponent(plan.opponent, match_seed(self.args.seed, first_number))
-        num_seats = len(find_source(plan.game).roles)
-        agents = [self._agent if seat in plan.learner_seats else opponent for seat in range(num_seats)]
-        return set_table(plan.number, plan.game, plan.seed, agents)
-
-    def _opponent(self, kind: str, seed: int) -> Agent:
-        """Returns the agent of that name; its draws begin anew in every batch, so that a resumed run repeats them."""
-        if kind not in self._opponents:
-            with whole_models():
-                self._opponents[kind] = make_agent(kind, seed=seed)
-        agent = self._opponents[kind]
-        if isinstance(agent, SeededAgent):
-            agent.reseed(seed)
-        return agent
-
-    def _drawn_snapshot(self, first_number: int) -> Agent:
-        """Returns the snapshot that plays in this batch: one a process, so that one model is held at a time."""
-        assert self.league is not None, "only a run with a league has games against it"
-        step = self.league.draw(self.args.seed, first_number)
-        if self._snapshot is None or self._snapshot[0] != step:
-            self._snapshot = None  # frees the memory of the one before
-            sampler = self._generation.snapshot_sampler(self.league.folder_of(step))
-            self._snapshot = step, self._model_agent(sampler, f"{LEAGUE}:{step}")
-        return self._snapshot[1]
+        """Plays games with the current weights, shared out over the processes; see `SharedPlay.play`."""
+        return self._playing.play(plans)
 
     def _take_snapshot(self) -> None:
         """Adds the current weights to the league when it is time."""
@@ -517,8 +422,8 @@ class SelfPlayTrainer(GRPOTrainer):
         """Returns the log-probability of every completion token under `model`, [B, T]."""
         num_rows, width = inputs["completion_ids"].shape
         logprobs = torch.zeros((num_rows, width), device=inputs["completion_ids"].device)
-        for rows in _parts(inputs, self.args.parts_per_batch, by_length=True):
-            part = _without_padding({name: inputs[name][rows] for name in _ROW_TENSORS if name in inputs})
+        for rows in cut_rows(inputs, self.args.parts_per_batch, by_length=True):
+            part = without_padding({name: inputs[name][rows] for name in _ROW_TENSORS if name in inputs})
             scored, _, _ = self._get_per_token_logps_and_entropies(
                 model,
                 torch.cat([part["prompt_ids"], part["completion_ids"]], dim=1),
@@ -576,7 +481,7 @@ class SelfPlayTrainer(GRPOTrainer):
             # A part of padding alone runs for the sake of the other processes; its figures would be no turn's.
             self._metrics = {mode: defaultdict(list) for mode in figures}
         with self._gathering_uneven_rows():
-            loss = super()._compute_loss(model, _without_padding(inputs)) * weight
+            loss = super()._compute_loss(model, without_padding(inputs)) * weight
         self._metrics = figures
         num_bad: Any = self.accelerator.reduce((~loss.isfinite()).float(), reduction="sum")
         if num_bad > 0:
@@ -769,16 +674,6 @@ class SelfPlayTrainer(GRPOTrainer):
         raise NonFiniteLossError(f"the loss is not finite in step {step}: the micro-batch is saved in {saved}")
 
 
-def _all_played(played: Sequence[list[Episode] | GenerationError]) -> list[Episode]:
-    """Returns the games of all processes in order, or raises what one of them met: on all of them the same."""
-    episodes: list[Episode] = []
-    for each in played:
-        if isinstance(each, GenerationError):
-            raise each
-        episodes += each
-    return episodes
-
-
 def _record_results(league: League, plans: Sequence[GamePlan], episodes: Sequence[Episode]) -> None:
     """Counts the learner's results against snapshots."""
     for plan, episode in zip(plans, episodes, strict=True):
@@ -796,73 +691,6 @@ def _needed_snapshots(output_dir: Path) -> set[int]:
 
 
 _ROW_TENSORS: Final = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "row_weight")
-
-
-def _parts(inputs: dict[str, torch.Tensor], num_parts: int, *, by_length: bool) -> list[torch.Tensor]:
-    """Returns the indices of the rows that carry loss in `num_parts` parts, none larger than a micro-batch may be.
-
-    With more parts than such rows, some parts hold a padding row: every process must run the model as often.
-
-    Args:
-        inputs: The tensors of a batch.
-        num_parts: How many parts.
-        by_length: Whether rows of like length go together, the longest first, in parts that compute about as many
-            positions; otherwise they are dealt out at random, in parts of as many rows.
-    """
-    carries_loss = inputs["row_weight"] > 0
-    rows = carries_loss.nonzero().flatten()
-    padding = (~carries_loss).nonzero().flatten()[:1]
-    if not by_length:
-        parts = rows[torch.randperm(len(rows)).to(rows.device)].tensor_split(num_parts)
-        return [part if len(part) else padding for part in parts]
-    prompts, completions = (inputs[f"{name}_mask"].sum(dim=1) for name in ("prompt", "completion"))
-    rows = rows[torch.argsort((prompts + completions)[rows], descending=True, stable=True)]
-    cuts = cut_by_size(prompts[rows].tolist(), completions[rows].tolist(), num_parts)
-    return [rows[start:end] if end > start else padding for start, end in cuts]
-
-
-def _score_completions_only(model: PreTrainedModel) -> None:
-    """Keeps TRL's head from scoring prompts, which it does on every device without Triton, such as the CPU.
-
-    Columns in front of the first one that has a label are left out before the head, in forward and backward alike.
-    """
-    kept: list[int] = []
-
-    def cut_labels(_module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        kept.clear()
-        labels = kwargs.get("labels")
-        if kwargs.get("fused_lm_head") and labels is not None:
-            # The token before the first one that is scored predicts it.
-            kept.append(labels.size(1) - int((labels != _NO_LABEL).any(dim=0).int().argmax()) + 1)
-            kwargs = {**kwargs, "labels": labels[:, -kept[0] :]}
-        return args, kwargs
-
-    def cut_hidden_states(_module: Any, _args: Any, output: Any) -> Any:
-        if kept:
-            output.last_hidden_state = output.last_hidden_state[:, -kept.pop() :]
-        return output
-
-    model.register_forward_pre_hook(cut_labels, with_kwargs=True)
-    model.base_model.register_forward_hook(cut_hidden_states)
-
-
-def _without_padding(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Returns the rows that carry loss (at least one row), without the columns in which none of them has a token."""
-    rows = inputs["row_weight"] > 0
-    if not rows.any():
-        rows[0] = True
-    prompt_start = int(inputs["prompt_mask"][rows].any(dim=0).int().argmax())
-    completion_end = int(inputs["completion_mask"][rows].sum(dim=1).max())
-    columns = {"prompt": slice(prompt_start, None), "completion": slice(None, completion_end)}
-    kept: dict[str, torch.Tensor] = {}
-    for name, tensor in inputs.items():
-        if tensor.dim() == 0:
-            kept[name] = tensor
-        elif tensor.dim() == 1:
-            kept[name] = tensor[rows]
-        else:
-            kept[name] = tensor[rows][:, columns["prompt" if name.startswith("prompt") else "completion"]]
-    return kept
 
 
 def _no_reward(**_: Any) -> list[float]:

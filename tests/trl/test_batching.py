@@ -13,8 +13,8 @@ from spiral_envs.extraction import Rule
 from spiral_envs.match import Outcome, Termination, Turn
 from spiral_trl.batching import RowUnit, TurnRow, collate, episode_rows, rows_of, turn_rows
 from spiral_trl.collector import collect
+from spiral_trl.micro_batches import cut_rows, without_padding
 from spiral_trl.sampling import Sample, SampledReply
-from spiral_trl.trainer import _parts, _without_padding
 
 PAD = 99
 BOTH = (0, 1)
@@ -332,13 +332,13 @@ def loss_inputs(rows, num_rows, weight=1.0):
 def test_without_padding_keeps_only_rows_with_loss_and_columns_with_tokens():
     inputs = loss_inputs([SHORT, LONG, SHORT], 5)
     part = {name: tensor if tensor.dim() == 0 else tensor[[0, 2, 4]] for name, tensor in inputs.items()}
-    kept = _without_padding(part)
+    kept = without_padding(part)
     assert kept["prompt_ids"].tolist() == [[6], [6]]
     assert kept["prompt_mask"].tolist() == [[1], [1]]
     assert kept["completion_ids"].tolist() == [[7, 8, 9], [7, 8, 9]]
     assert kept["advantages"].tolist() == [[-0.5] * 3] * 2
     assert kept["num_items_in_batch"] == 8
-    kept = _without_padding({name: tensor if tensor.dim() == 0 else tensor[[1, 3]] for name, tensor in inputs.items()})
+    kept = without_padding({name: tensor if tensor.dim() == 0 else tensor[[1, 3]] for name, tensor in inputs.items()})
     assert kept["prompt_ids"].tolist() == [[1, 2, 3]]
     assert kept["completion_ids"].tolist() == [[4, 5]]
     assert kept["tool_mask"].tolist() == [[1, 1]]
@@ -346,19 +346,19 @@ def test_without_padding_keeps_only_rows_with_loss_and_columns_with_tokens():
 
 def test_without_padding_cuts_no_token_of_any_row_that_stays():
     inputs = loss_inputs([SHORT, LONG], 2)
-    kept = _without_padding(inputs)
+    kept = without_padding(inputs)
     assert all(torch.equal(kept[name], inputs[name]) for name in inputs)
 
 
 def test_without_padding_leaves_one_row_where_none_carries_loss():
-    kept = _without_padding(loss_inputs([], 3))
+    kept = without_padding(loss_inputs([], 3))
     assert kept["prompt_ids"].tolist() == [[PAD]]
     assert kept["tool_mask"].tolist() == [[0]]
     assert kept["row_weight"].tolist() == [0.0]
 
 
 def split(rows, num_rows, num_parts, *, by_length):
-    parts = _parts(loss_inputs(rows, num_rows, weight=1.25), num_parts, by_length=by_length)
+    parts = cut_rows(loss_inputs(rows, num_rows, weight=1.25), num_parts, by_length=by_length)
     return [part.tolist() for part in parts]
 
 
@@ -368,9 +368,10 @@ def row_of_length(length):
 
 def test_parts_by_length_put_rows_of_like_length_together_the_longest_first():
     rows = [row_of_length(length) for length in (3, 9, 5, 8, 2, 5)]
-    # The padding rows at 6 and 7 are in no part.
-    assert split(rows, 8, 2, by_length=True) == [[1, 3, 2], [5, 0, 4]]
-    assert split(rows, 8, 4, by_length=True) == [[1, 3], [2, 5], [0], [4]]
+    # The padding rows at 6 and 7 are in no part. 2 x 9 and 4 x 5 positions; 3 x 9 and 3 x 5 would be four more.
+    assert split(rows, 8, 2, by_length=True) == [[1, 3], [2, 5, 0, 4]]
+    # 9, 8, 2 x 5 and 2 x 3: the same positions in all as with 2 x 9, 2 x 5, 3 and 2, and a smaller largest part.
+    assert split(rows, 8, 4, by_length=True) == [[1], [3], [2, 5], [0, 4]]
 
 
 def test_parts_by_length_keep_the_order_of_equally_long_rows():
@@ -383,9 +384,15 @@ def test_every_turn_is_in_one_part_and_no_part_is_larger_than_a_micro_batch(num_
     parts = split([row_of_length(2 + at) for at in range(num_turns)], num_rows, num_parts, by_length=by_length)
     assert len(parts) == num_parts
     assert sorted(row for part in parts for row in part) == list(range(num_turns))
-    sizes = [len(part) for part in parts]
-    assert max(sizes) - min(sizes) <= 1
-    assert max(sizes) <= num_rows // num_parts
+    equal = torch.arange(num_turns).flip(0).tensor_split(num_parts)
+    if by_length:
+        # Row number n is n + 2 tokens long: no part computes more positions than the largest of equally many rows.
+        positions = [len(part) * (max(part) + 2) for part in parts]
+        assert max(positions) <= max(len(part) * (int(part.max()) + 2) for part in equal)
+    else:
+        sizes = [len(part) for part in parts]
+        assert sorted(sizes) == sorted(map(len, equal))
+        assert max(sizes) <= num_rows // num_parts
 
 
 def test_with_fewer_turns_than_parts_the_rest_are_padding_rows():

@@ -212,7 +212,7 @@ def test_an_adapter_plays_against_its_snapshots_and_resumes_bit_for_bit(tmp_path
     one, other = tmp_path / "straight" / "checkpoint-4", tmp_path / "resumed" / "checkpoint-4"
     assert_identical(load_file(one / "adapter_model.safetensors"), load_file(other / "adapter_model.safetensors"))
     assert (tmp_path / "straight" / "games.jsonl").read_bytes() == (tmp_path / "resumed" / "games.jsonl").read_bytes()
-    step, agent = straight._snapshot
+    step, agent = straight._playing._snapshot
     snapshot = agent._sampler._model
     merged = load_file(tmp_path / "straight" / "league" / f"step-{step}" / "adapter_model.safetensors")
     assert any(each.any() for name, each in merged.items() if "lora_B" in name)

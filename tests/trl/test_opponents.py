@@ -171,7 +171,7 @@ def test_a_snapshot_plays_with_the_weights_of_its_step(tmp_path, warm_folder):
     )
     seen[0] = {name: each.detach().clone() for name, each in trainer.model.named_parameters()}
     trainer.train()
-    step, agent = trainer._snapshot
+    step, agent = trainer._playing._snapshot
     assert step == 2
     playing = dict(agent._sampler._model.named_parameters())
     for name, weights in seen[2].items():
