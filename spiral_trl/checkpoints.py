@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,10 @@ MANIFEST_FILE: Final = "self_play_files.json"
 """The size of every other file of the checkpoint, in bytes."""
 
 _logger = logging.getLogger(__name__)
+
+
+class RestoreError(ValueError):
+    """A run cannot go on from what was saved; the message says what does not fit."""
 
 
 def begin(folder: Path) -> None:
@@ -43,11 +48,11 @@ def read_state(folder: Path) -> dict[str, Any]:
     """Returns the state of self-play in a checkpoint.
 
     Raises:
-        ValueError: The checkpoint is torn.
+        RestoreError: The checkpoint is torn.
     """
     damage = find_damage(folder)
     if damage:
-        raise ValueError(f"{folder} is no whole self-play checkpoint: {damage}")
+        raise RestoreError(f"{folder} is no whole self-play checkpoint: {damage}")
     state: dict[str, Any] = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
     return state
 
@@ -84,6 +89,30 @@ def last_complete_checkpoint(output_dir: str | Path) -> Path | None:
 def whole_checkpoints(output_dir: str | Path) -> list[Path]:
     """Returns every whole checkpoint under `output_dir`."""
     return [folder for folder in _checkpoints(Path(output_dir)) if find_damage(folder) is None]
+
+
+def rotate(output_dir: str | Path, limit: int | None, *, kept: str | None = None) -> None:
+    """Deletes torn checkpoints, and whole ones but for the newest `limit`; `kept` is never deleted.
+
+    To be called when a checkpoint has just become whole: then a torn one is what a kill has left.
+    """
+    whole = sorted(whole_checkpoints(output_dir), key=checkpoint_step)
+    newest = whole if limit is None else whole[len(whole) - limit :] if limit < len(whole) else whole
+    for folder in _checkpoints(Path(output_dir)):
+        if folder not in newest and (kept is None or folder != Path(kept)):
+            # Torn before it is half deleted.
+            begin(folder)
+            shutil.rmtree(folder)
+
+
+def set_aside_later(output_dir: str | Path, step: int) -> None:
+    """Renames the checkpoints after `step` to `abandoned-…`: a run that goes on from there trains these steps anew."""
+    for folder in _checkpoints(Path(output_dir)):
+        if checkpoint_step(folder) > step:
+            aside = folder.with_name(f"abandoned-{folder.name}")
+            if aside.exists():
+                shutil.rmtree(aside)
+            folder.rename(aside)
 
 
 def checkpoint_step(folder: Path) -> int:

@@ -323,7 +323,7 @@ class CollapseCallback(TrainerCallback):
             for alarm in alarms:
                 _logger.warning("step %d: %s", alarm.step, alarm.message)
         if self._action is CollapseAction.STOP:
-            self.reason = alarms[0].message
+            self.reason = self.reason or alarms[0].message
             control.should_training_stop = True
 
     def state_dict(self) -> dict[str, Any]:

@@ -129,9 +129,12 @@ class TrainerGeneration:
             temperature=args.temperature,
             top_p=args.top_p,
             batch_size=_SNAPSHOT_BATCH,
-            top_k=args.top_k,
-            min_p=args.min_p,
-            repetition_penalty=args.repetition_penalty,
+            **{
+                "top_k": args.top_k,
+                "min_p": args.min_p,
+                "repetition_penalty": args.repetition_penalty,
+                **(args.generation_kwargs or {}),
+            },
         )
 
 

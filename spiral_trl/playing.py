@@ -11,7 +11,7 @@ from typing import Any
 from accelerate import Accelerator  # pyright: ignore[reportMissingTypeStubs]
 from accelerate.utils import broadcast_object_list, gather_object  # pyright: ignore[reportMissingTypeStubs]
 
-from spiral_envs.agents import Agent, make_agent
+from spiral_envs.agents import Agent, EndpointError, make_agent
 from spiral_envs.agents.base import SeededAgent
 from spiral_envs.chance import match_seed
 from spiral_envs.episode import Episode
@@ -96,6 +96,8 @@ class SharedPlay:
             return self._play_here(plans)
         except GenerationError as error:
             return error
+        except EndpointError as error:
+            return GenerationError(f"an opponent does not answer: {error}")
 
     def _play_here(self, plans: Sequence[GamePlan]) -> list[Episode]:
         """Returns the games that this process plays itself."""

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, Protocol, Self
 
@@ -120,6 +120,7 @@ class PromptEncoder:
         *,
         use_chat_template: bool,
         following: Callable[[View], str] | None = None,
+        template_options: Mapping[str, Any] | None = None,
     ) -> None:
         """Sets the text style and whether it goes through the tokenizer's chat template.
 
@@ -128,6 +129,7 @@ class PromptEncoder:
             style: How a view becomes messages.
             use_chat_template: Whether the messages go through the tokenizer's chat template.
             following: How a later turn of a conversation becomes a message; see `spiral_envs.prompts.find_next`.
+            template_options: What the chat template is told beside the messages, such as `enable_thinking`.
 
         Raises:
             ValueError: A chat template is asked for and the tokenizer has none.
@@ -141,6 +143,7 @@ class PromptEncoder:
         self._style = style
         self._use_chat_template = use_chat_template
         self._following = following
+        self._template_options = dict(template_options or {})
 
     def encode(self, view: View) -> list[int]:
         """Returns the token ids of the prompt for `view`.
@@ -151,8 +154,7 @@ class PromptEncoder:
         if not self._use_chat_template:
             return self._ids("".join(message["content"] for message in messages), is_plain=True)
         chat = [{"role": message["role"], "content": _HOLE} for message in messages]
-        frame = str(self._tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False))
-        first, *rest = frame.split(_HOLE)
+        first, *rest = self._frame(chat).split(_HOLE)
         ids = self._ids(first, is_plain=False)
         for message, following in zip(messages, rest, strict=True):
             ids += self._ids(message["content"], is_plain=True) + self._ids(following, is_plain=False)
@@ -175,11 +177,32 @@ class PromptEncoder:
         is_ended = bool(previous.token_ids) and bool(before) and previous.token_ids[-1] == before[0]
         return said + before[is_ended:] + message + after
 
+    def check_conversation(self) -> None:
+        """Checks that a conversation can be carried on.
+
+        Raises:
+            ValueError: The chat template leaves out earlier messages.
+        """
+        if self._use_chat_template:
+            self._seams()
+
+    def _frame(self, chat: Sequence[Mapping[str, str]]) -> str:
+        """Returns a chat as its template writes it, up to where the model goes on."""
+        text = self._tokenizer.apply_chat_template(
+            list(chat), add_generation_prompt=True, tokenize=False, **self._template_options
+        )
+        return str(text)
+
     def _seams(self) -> tuple[list[int], list[int]]:
         """Returns what the chat template writes between a reply and the next message, and after that message."""
         chat = [{"role": role, "content": _HOLE} for role in ("user", "assistant", "user")]
-        frame = str(self._tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False))
-        _, _, before, after = frame.split(_HOLE)
+        parts = self._frame(chat).split(_HOLE)
+        if len(parts) != len(chat) + 1:
+            raise ValueError(
+                f"the chat template of {self._tokenizer.name_or_path!r} leaves out earlier messages of a conversation:"
+                " use context='turn', or another template"
+            )
+        _, _, before, after = parts
         return self._ids(before, is_plain=False), self._ids(after, is_plain=False)
 
     def _ids(self, text: str, *, is_plain: bool) -> list[int]:

@@ -22,7 +22,7 @@ from spiral_trl.collector import collect
 from spiral_trl.evaluation import SeatResult, evaluate
 from spiral_trl.policy_reading import PolicyExploitability, model_exploitability
 from spiral_trl.report import Strength
-from spiral_trl.sampling import GenerateSampler, ModelAgent, PromptEncoder
+from spiral_trl.sampling import Context, GenerateSampler, ModelAgent, PromptEncoder
 
 ONE_HAND: Final = "kuhn_poker_v0(hands=1,payoff=chips)"
 """The game in which NashConv is measured."""
@@ -55,6 +55,7 @@ class ModelUnderTest:
         *,
         max_completion_length: int,
         max_prompt_length: int,
+        context: Context = Context.TURN,
     ) -> None:
         """Sets the model and its limits in tokens.
 
@@ -67,7 +68,7 @@ class ModelUnderTest:
         player = GenerateSampler(
             model, tokenizer, max_new_tokens=max_completion_length, temperature=TEMPERATURE, top_p=TOP_P
         )
-        self._agent = ModelAgent(player, encoder, tokenizer, max_prompt_length=max_prompt_length)
+        self._agent = ModelAgent(player, encoder, tokenizer, max_prompt_length=max_prompt_length, context=context)
 
     def exploitability(self, *, game: str = ONE_HAND, reasonings: int = _MAX_REASONINGS) -> PolicyExploitability:
         """Returns how far the model's own move probabilities are from perfect play in `game`.

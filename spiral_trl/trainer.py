@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 import torch
-from accelerate.utils import broadcast_object_list, gather_object  # pyright: ignore[reportMissingTypeStubs]
+from accelerate.utils import broadcast_object_list, gather_object, is_peft_model  # pyright: ignore[reportMissingTypeStubs]
 from datasets import Dataset  # pyright: ignore[reportMissingTypeStubs]
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
 from trl import GRPOTrainer
+from trl.trainer.utils import use_adapter
 
 from spiral_envs.chance import bits64
 from spiral_envs.episode import Episode
@@ -33,11 +34,15 @@ from spiral_trl.advantages import AdvantageEstimator, Estimator, GameResult, Rol
 from spiral_trl.batching import RowUnit, TurnBatch, TurnRow, collate, rows_of
 from spiral_trl.checkpoints import (
     STATE_FILE,
+    RestoreError,
     begin,
     checkpoint_step,
+    find_damage,
     finish,
     last_complete_checkpoint,
     read_state,
+    rotate,
+    set_aside_later,
     whole_checkpoints,
 )
 from spiral_trl.collapse import CollapseAction, CollapseCallback, CollapseDetector
@@ -112,6 +117,19 @@ class SelfPlayTrainer(GRPOTrainer):
 
     _tag_names = ["trl", "spiral", "self-play"]  # noqa: RUF012 - the name and kind are TRL's
     _name = "SPIRAL self-play"
+    _paper = {  # noqa: RUF012
+        "title": "SPIRAL: Self-Play on Zero-Sum Games Incentivizes Reasoning via Multi-Agent Multi-Turn RL",
+        "id": "2506.24119",
+        "citation": (
+            "@article{liu2025spiral,\n"
+            "    title  = {{SPIRAL: Self-Play on Zero-Sum Games Incentivizes Reasoning via Multi-Agent Multi-Turn"
+            " Reinforcement Learning}},\n"
+            "    author = {Bo Liu and others},\n"
+            "    year   = 2025,\n"
+            "    eprint = {arXiv:2506.24119},\n"
+            "}"
+        ),
+    }
 
     args: SelfPlayConfig
 
@@ -154,7 +172,8 @@ class SelfPlayTrainer(GRPOTrainer):
         )
         if args.sync_ref_model and self.is_sharded:
             raise ValueError("sync_ref_model does not work with weights spread over processes: they cannot be resumed")
-        if self.accelerator.device.type == "cpu" and peft_config is None:
+        self._refuse_sharded_files()
+        if self.accelerator.device.type == "cpu" and not is_peft_model(self.policy):
             models: list[Any] = [self.policy, self.ref_model]
             for scored in filter(None, models):
                 score_completions_only(scored)
@@ -167,6 +186,8 @@ class SelfPlayTrainer(GRPOTrainer):
         self.max_prompt_length = self._longest_prompt()
         self._estimator = AdvantageEstimator(Estimator(args.advantage_estimator), self.baseline, args.replays)
         self._generation = TrainerGeneration(self, sampler)
+        if args.context == Context.CONVERSATION:
+            self._encoder().check_conversation()
         self._playing = SharedPlay(args, self.accelerator, self._generation, self.league, self._model_agent)
         self._games_file = JsonLines(Path(str(args.output_dir)) / "games.jsonl")
         self._evaluations_file = JsonLines(Path(str(args.output_dir)) / "evaluations.jsonl")
@@ -185,14 +206,19 @@ class SelfPlayTrainer(GRPOTrainer):
             kwargs: Passed on.
 
         Raises:
-            ValueError: The checkpoint is not whole.
+            RestoreError: The checkpoint is not whole, or is one of another run.
         """
         if resume_from_checkpoint is True:
             resume_from_checkpoint = last_complete_checkpoint(str(self.args.output_dir))
         if not resume_from_checkpoint:
             self._rewind_records(0)
             return super().train(**kwargs)
-        read_state(Path(resume_from_checkpoint))
+        checkpoint = Path(resume_from_checkpoint)
+        read_state(checkpoint)
+        # All processes have chosen before one of them renames others.
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            set_aside_later(checkpoint.parent, checkpoint_step(checkpoint))
         return super().train(resume_from_checkpoint=str(resume_from_checkpoint), **kwargs)
 
     @property
@@ -228,7 +254,13 @@ class SelfPlayTrainer(GRPOTrainer):
             self._encoder(),
             max_completion_length=self.args.reply_limit,
             max_prompt_length=self.max_prompt_length,
+            context=Context(self.args.context),
         )
+
+    @property
+    def _steps_per_batch(self) -> int:
+        """The optimizer steps on a batch of games."""
+        return max(1, self.num_iterations * self.args.parts_per_batch // self.args.gradient_accumulation_steps)
 
     def _encoder(self) -> PromptEncoder:
         style, hints = self.args.prompt_style, self.args.hints
@@ -237,6 +269,7 @@ class SelfPlayTrainer(GRPOTrainer):
             find_style(style, hints=hints),
             use_chat_template=style != "plain",
             following=find_next(style, hints=hints),
+            template_options=self.chat_template_kwargs,
         )
 
     def _model_agent(self, sampler: Sampler, name: str) -> ModelAgent:
@@ -249,6 +282,15 @@ class SelfPlayTrainer(GRPOTrainer):
             name=name,
             context=Context(self.args.context),
         )
+
+    def _refuse_sharded_files(self) -> None:
+        """Raises ValueError where checkpoints would hold no weights that transformers can load."""
+        plugin: Any = self.accelerator.state.fsdp_plugin if self._dist.is_fsdp else None
+        if plugin is not None and "SHARDED" in str(plugin.state_dict_type):
+            raise ValueError(
+                "fsdp_state_dict_type is SHARDED_STATE_DICT: expected FULL_STATE_DICT, of which snapshots and the final"
+                " model are made"
+            )
 
     def _longest_prompt(self) -> int:
         """Returns the most tokens that a prompt may have."""
@@ -312,9 +354,12 @@ class SelfPlayTrainer(GRPOTrainer):
         num_own = self.args.games_per_batch or self.args.surely_fitting_games()
         plans = self.schedule.plan(self.games_started, num_own * self.accelerator.num_processes)
         started = time.perf_counter()
+        random_state = _random_state()
         try:
             episodes = self.play(plans)
         except GenerationError as error:
+            # Games that were half played are played anew, with the same draws.
+            _set_random_state(random_state)
             self._end_with_checkpoint(error)
         play_time = time.perf_counter() - started
         results = [self._result(plan, episode) for plan, episode in zip(plans, episodes, strict=True)]
@@ -415,7 +460,8 @@ class SelfPlayTrainer(GRPOTrainer):
         if self.ref_model is not None:
             return self._logprobs(self.ref_model, inputs)
         adapted: Any = self.policy
-        with adapted.disable_adapter():
+        # TRL keeps a copy of an adapter that was trained before.
+        with use_adapter(adapted, adapter_name="ref" if "ref" in adapted.peft_config else None):
             return self._logprobs(self.model, inputs)
 
     def _logprobs(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -477,8 +523,9 @@ class SelfPlayTrainer(GRPOTrainer):
         """
         weight = inputs["row_weight"].sum() / self.args.per_device_train_batch_size
         figures = self._metrics
-        if weight == 0:
-            # A part of padding alone runs for the sake of the other processes; its figures would be no turn's.
+        total_weight: Any = self.accelerator.reduce(weight.detach().clone(), reduction="sum")
+        if total_weight == 0:
+            # A part of padding alone: its figures would be no turn's.
             self._metrics = {mode: defaultdict(list) for mode in figures}
         with self._gathering_uneven_rows():
             loss = super()._compute_loss(model, without_padding(inputs)) * weight
@@ -507,8 +554,17 @@ class SelfPlayTrainer(GRPOTrainer):
 
     def generate_ids(self, prompts: list[list[int]]) -> tuple[list[list[int]], list[list[float | None]] | None]:
         """Returns a completion a prompt with the current weights, and vLLM's log-probabilities where it generates."""
-        # No images, no multimodal fields, one completion a prompt.
-        return self._generate_single_turn(prompts, None, {}, 1)
+        try:
+            # No images, no multimodal fields, one completion a prompt.
+            return self._generate_single_turn(prompts, None, {}, 1)
+        except RuntimeError as error:
+            if "probability tensor contains" not in str(error):
+                raise
+            step = self.state.global_step
+            raise NonFiniteLossError(
+                f"the model's probabilities are not finite after step {step}, its weights are spoilt:"
+                " go on from an earlier checkpoint, with a smaller learning rate"
+            ) from error
 
     def sync_generation(self, *, is_needed: bool) -> None:
         """Gives vLLM the current weights, if the step has moved since it got them or `is_needed` says so.
@@ -536,10 +592,18 @@ class SelfPlayTrainer(GRPOTrainer):
         plans = plan_evaluation(
             args.eval_on or args.games, args.eval_agents or [], pairs=args.eval_pairs, seed=args.seed
         )
+        failure: GenerationError | None = None
+        episodes: list[Episode] = []
         with own_random_state(self.model):  # pyright: ignore[reportArgumentType] - there is one
             # Other draws on every process: many games begin with the same prompt.
             torch.manual_seed(bits64(args.seed, self.accelerator.process_index) >> 1)
-            episodes = self.play(plans)
+            try:
+                episodes = self.play(plans)
+            except GenerationError as error:
+                failure = error
+        if failure:
+            # With the random numbers of the run.
+            self._end_with_checkpoint(failure)
         results = seat_results(plans, episodes)
         if self.accelerator.is_main_process:
             self._evaluations_file.append({"step": self.state.global_step, **each.to_json()} for each in results)
@@ -559,6 +623,11 @@ class SelfPlayTrainer(GRPOTrainer):
             for name, figure in self.under_test.nash_conv(self.args.nash_conv_games or [ONE_HAND]).items():
                 self._metrics["train"][name].append(figure)
         super().log(logs, start_time)
+        if self._collapse.reason:
+            # Within a batch of games a checkpoint would lose the rest of it.
+            is_between = self.state.global_step % self._steps_per_batch == 0
+            self.control.should_training_stop = is_between
+            self.control.should_save = self.control.should_save or is_between
 
     # -- records and checkpoints -------------------------------------------------------------------------------------
 
@@ -602,13 +671,19 @@ class SelfPlayTrainer(GRPOTrainer):
         if self.accelerator.is_main_process:
             begin(folder)
         self.accelerator.wait_for_everyone()
-        super()._save_checkpoint(model, trial)
+        # transformers would make room before this checkpoint is whole, and count torn ones.
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit = limit
         if self.args.sync_ref_model and self.accelerator.is_main_process:
             torch.save(self.accelerator.unwrap_model(self.ref_model).state_dict(), folder / _REFERENCE_FILE)
         # Every process has written its random numbers, and its part of what is spread over them.
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             finish(folder, self._state())
+            rotate(folder.parent, limit, kept=self.state.best_model_checkpoint)
             if self.league:
                 self.league.prune(_needed_snapshots(Path(str(self.args.output_dir))))
 
@@ -620,6 +695,7 @@ class SelfPlayTrainer(GRPOTrainer):
             "schedule": self.schedule.state_dict(),
             "league": self.league.state_dict() if self.league else None,
             "collapse": self._collapse.state_dict(),
+            "settings": self._settings_to_keep(),
             # What was measured since the last line of metrics.
             "metrics": {name: list(values) for name, values in self._metrics["train"].items()},
         }
@@ -629,7 +705,26 @@ class SelfPlayTrainer(GRPOTrainer):
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is None:
             return
+        # A resumed run saves, logs and evaluates when its own settings say so.
+        self.state.compute_steps(self.args, self.state.max_steps)
         state = read_state(Path(checkpoint))
+        try:
+            self._restore(state)
+        except RestoreError:
+            raise
+        except ValueError as error:
+            raise RestoreError(f"cannot go on from {checkpoint}: {error}") from error
+        if self.args.sync_ref_model:
+            reference = torch.load(Path(checkpoint) / _REFERENCE_FILE, map_location="cpu", weights_only=True)
+            self.accelerator.unwrap_model(self.ref_model).load_state_dict(reference)
+        self._rewind_records(self.state.global_step)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Takes over what `_state` returned.
+
+        Raises:
+            ValueError: It is the state of a run with other games, baselines or snapshots.
+        """
         self.baseline.load_state_dict(state["baseline"])
         self.games_started = state["games_started"]
         self.schedule.load_state_dict(state["schedule"])
@@ -638,10 +733,30 @@ class SelfPlayTrainer(GRPOTrainer):
             self.league.load_state_dict(state["league"])
         self._collapse.load_state_dict(state["collapse"])
         self._metrics["train"].update({name: list(values) for name, values in state["metrics"].items()})
-        if self.args.sync_ref_model:
-            reference = torch.load(Path(checkpoint) / _REFERENCE_FILE, map_location="cpu", weights_only=True)
-            self.accelerator.unwrap_model(self.ref_model).load_state_dict(reference)
-        self._rewind_records(self.state.global_step)
+        for name, value in self._settings_to_keep().items():
+            if state["settings"].get(name) != value:
+                _logger.warning(
+                    "%s is %r and was %r before the checkpoint: the run goes on with it, which is not the run that was",
+                    name,
+                    value,
+                    state["settings"].get(name),
+                )
+
+    def _settings_to_keep(self) -> dict[str, Any]:
+        """Returns the settings whose change would make a resumed run another one."""
+        args = self.args
+        return {
+            "seed": args.seed,
+            "opponents": args.opponent_weights,
+            "games_per_batch": args.games_per_batch,
+            "advantage_estimator": args.advantage_estimator,
+            "reward": args.reward,
+            "fault_penalty": args.fault_penalty,
+            "gamma": args.gamma,
+            "rows": args.rows,
+            "context": args.context,
+            "num_processes": self.accelerator.num_processes,
+        }
 
     def _rewind_records(self, step: int) -> None:
         if self.accelerator.is_main_process:
@@ -655,7 +770,10 @@ class SelfPlayTrainer(GRPOTrainer):
         """
         step = self.state.global_step
         folder = Path(str(self.args.output_dir)) / f"checkpoint-{step}"
-        if not (folder / STATE_FILE).exists():
+        # One process decides, for each machine may see other files.
+        is_saved: list[Any] = [find_damage(folder) is None]
+        broadcast_object_list(is_saved)
+        if not is_saved[0]:
             self._save_checkpoint(self.model, None)
         # The first process that ends takes the others with it, and the main one may still be writing.
         self.accelerator.wait_for_everyone()
@@ -672,6 +790,18 @@ class SelfPlayTrainer(GRPOTrainer):
         ranks: list[int] = gather_object([] if loss.isfinite() else [rank])
         saved = ", ".join(str(folder / name.format(each)) for each in ranks)
         raise NonFiniteLossError(f"the loss is not finite in step {step}: the micro-batch is saved in {saved}")
+
+
+def _random_state() -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Returns the state of torch's random numbers, on the CPU and on the GPUs in use."""
+    return torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+
+
+def _set_random_state(state: tuple[torch.Tensor, list[torch.Tensor]]) -> None:
+    """Puts back what `_random_state` returned."""
+    torch.set_rng_state(state[0])
+    if state[1]:
+        torch.cuda.set_rng_state_all(state[1])
 
 
 def _record_results(league: League, plans: Sequence[GamePlan], episodes: Sequence[Episode]) -> None:

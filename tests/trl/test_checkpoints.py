@@ -13,6 +13,8 @@ from spiral_trl.checkpoints import (
     finish,
     last_complete_checkpoint,
     read_state,
+    rotate,
+    set_aside_later,
     whole_checkpoints,
 )
 
@@ -72,3 +74,31 @@ def test_the_newest_checkpoint_is_that_of_the_highest_step(tmp_path):
 def test_a_folder_without_checkpoints_has_none(tmp_path):
     assert last_complete_checkpoint(tmp_path) is None
     assert last_complete_checkpoint(tmp_path / "nothing") is None
+
+
+def names(output):
+    return sorted(path.name for path in output.iterdir())
+
+
+def test_room_is_made_by_whole_checkpoints_and_torn_ones_go_first(tmp_path):
+    for step in (2, 4, 6):
+        make_checkpoint(tmp_path, step)
+    begin(make_checkpoint(tmp_path, 5))
+    (tmp_path / "checkpoint-best").mkdir()
+    rotate(tmp_path, 2)
+    assert names(tmp_path) == ["checkpoint-4", "checkpoint-6", "checkpoint-best"]
+    rotate(tmp_path, 1, kept=str(tmp_path / "checkpoint-4"))
+    assert names(tmp_path) == ["checkpoint-4", "checkpoint-6", "checkpoint-best"]
+    rotate(tmp_path, None)
+    rotate(tmp_path, 5)
+    assert names(tmp_path) == ["checkpoint-4", "checkpoint-6", "checkpoint-best"]
+
+
+def test_checkpoints_of_steps_that_are_trained_anew_are_set_aside(tmp_path):
+    for step in (2, 4, 6):
+        make_checkpoint(tmp_path, step)
+    set_aside_later(tmp_path, 2)
+    assert names(tmp_path) == ["abandoned-checkpoint-4", "abandoned-checkpoint-6", "checkpoint-2"]
+    make_checkpoint(tmp_path, 4)
+    set_aside_later(tmp_path, 2)
+    assert names(tmp_path) == ["abandoned-checkpoint-4", "abandoned-checkpoint-6", "checkpoint-2"]

@@ -8,11 +8,11 @@ from itertools import pairwise
 
 import pytest
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from scripted import KUHN, SETTINGS, TIC_TAC_TOE, ScriptedSampler, legal_reply
 from test_trainer import Recorder, RecordingTrainer, StopAt, assert_identical, make_trainer, trainer_from
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from spiral_envs import make_match
 from spiral_envs.prompts import find_next, find_style
@@ -81,6 +81,20 @@ def test_a_chat_template_ends_a_reply_once_and_begins_the_next_message(tokenizer
         message = find_next("boxed_cot")(view)
         assert message in tokenizer.decode(following)
         assert view.rules not in message
+    finally:
+        tokenizer.chat_template = None
+
+
+def test_a_template_that_forgets_is_refused_and_its_options_reach_it(tokenizer):
+    style, following = find_style("boxed_cot"), find_next("boxed_cot")
+    tokenizer.chat_template = "{{ messages[-1].content }}{% if quiet is defined %}quiet{% endif %}"
+    try:
+        forgetful = PromptEncoder(tokenizer, style, use_chat_template=True, following=following)
+        with pytest.raises(ValueError, match="leaves out earlier messages of a conversation: use context='turn'"):
+            forgetful.check_conversation()
+        view = make_match(KUHN, seed=0).view(0)
+        quiet = PromptEncoder(tokenizer, style, use_chat_template=True, template_options={"quiet": True})
+        assert tokenizer.decode(quiet.encode(view)) == tokenizer.decode(forgetful.encode(view)) + "quiet"
     finally:
         tokenizer.chat_template = None
 
@@ -188,6 +202,19 @@ def test_an_adapter_trains_alone_and_its_reference_is_the_model_without_it(tmp_p
     # An adapter begins as no change at all.
     assert kls[0] == pytest.approx(0.0, abs=1e-7)
     assert kls[-1] > 1e-6
+
+
+def test_the_reference_of_an_adapter_that_was_trained_before_is_its_copy(tmp_path, warm_folder):
+    adapted = get_peft_model(AutoModelForCausalLM.from_pretrained(warm_folder), LoraConfig(**LORA))
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_B" in name:
+                parameter.add_(0.3)
+    args = SelfPlayConfig(output_dir=str(tmp_path), **{**SETTINGS, "beta": 0.3, "max_steps": 1})
+    tokenizer = AutoTokenizer.from_pretrained(warm_folder, padding_side="left")
+    trainer = SelfPlayTrainer(model=adapted, args=args, processing_class=tokenizer)
+    trainer.train()
+    assert next(record["kl"] for record in trainer.state.log_history if "kl" in record) == pytest.approx(0, abs=1e-7)
 
 
 def test_an_adapter_plays_against_its_snapshots_and_resumes_bit_for_bit(tmp_path, warm_folder):

@@ -10,7 +10,9 @@ from safetensors.torch import load_file
 from scripted import KUHN, TIC_TAC_TOE, ScriptedSampler, legal_reply
 from test_trainer import StopAt, assert_identical, make_trainer, trainer_from, untimed
 
-from spiral_trl.checkpoints import STATE_FILE, last_complete_checkpoint
+from spiral_envs.agents import EndpointError
+from spiral_trl.checkpoints import STATE_FILE, RestoreError, last_complete_checkpoint
+from spiral_trl.collapse import Alarm
 from spiral_trl.records import JsonLines
 from spiral_trl.sampling import GenerationError
 
@@ -272,6 +274,81 @@ def test_a_backend_that_is_gone_ends_the_run_with_a_checkpoint_that_loses_nothin
     ):
         assert torch.equal(one, other), name
     assert games_of(tmp_path / "straight" / "run") == games_of(tmp_path / "broken" / "run")
+
+
+def test_an_endpoint_that_does_not_answer_ends_the_run_with_a_checkpoint(tmp_path, tokenizer):
+    class Silent:
+        name = "silent"
+
+        def act(self, views):
+            raise EndpointError("no reply from http://localhost:1 after 6 attempts")
+
+    trainer = make_trainer(
+        tmp_path,
+        tokenizer,
+        sampler=ScriptedSampler(tokenizer, legal_reply),
+        opponents={"self": 0.5, "first": 0.5},
+        max_steps=3,
+    )
+    trainer._playing._opponents["first"] = Silent()
+    with pytest.raises(
+        GenerationError, match="an opponent does not answer: no reply .* step 0 is saved in checkpoint-0"
+    ):
+        trainer.train()
+    assert last_complete_checkpoint(tmp_path / "run").name == "checkpoint-0"
+
+
+def test_a_backend_that_is_gone_during_an_evaluation_ends_the_run_with_a_checkpoint(tmp_path, tokenizer):
+    sampler = GoneAfter(ScriptedSampler(tokenizer, legal_reply), 10_000)
+    trainer = make_trainer(
+        tmp_path,
+        tokenizer,
+        sampler=sampler,
+        max_steps=4,
+        eval_strategy="steps",
+        eval_steps=2,
+        eval_agents=["first"],
+        eval_pairs=2,
+    )
+    evaluate = trainer.evaluate
+    trainer.evaluate = lambda **given: setattr(sampler, "calls", 0) or evaluate(**given)
+    with pytest.raises(GenerationError, match="step 2 is saved in checkpoint-2"):
+        trainer.train()
+    assert last_complete_checkpoint(tmp_path / "run").name == "checkpoint-2"
+
+
+def test_a_run_stopped_by_a_sign_of_collapse_can_be_resumed(tmp_path, tokenizer):
+    trainer = make_trainer(
+        tmp_path, tokenizer, sampler=ScriptedSampler(tokenizer, legal_reply), max_steps=5, collapse="stop"
+    )
+    alarm = Alarm(2, "faults", "all games end on a fault", 1.0, 0.5)
+    trainer._collapse._detector.update = lambda step, metrics: [alarm] if step == 2 else []
+    trainer.train()
+    assert trainer.stop_reason == "all games end on a fault"
+    assert trainer.state.global_step == 2
+    assert last_complete_checkpoint(tmp_path / "run").name == "checkpoint-2"
+    assert JsonLines(tmp_path / "run" / "alarms.jsonl").read()[0]["name"] == "faults"
+
+
+def test_a_resumed_run_saves_and_logs_by_its_own_settings_and_says_what_it_changed(tmp_path, tokenizer, caplog):
+    def trainer_with(**settings):
+        sampler = ScriptedSampler(tokenizer, legal_reply)
+        return make_trainer(tmp_path, tokenizer, sampler=sampler, save_strategy="steps", **settings)
+
+    trainer_with(save_steps=2, max_steps=2).train()
+    trainer_with(save_steps=1, max_steps=4, reward="win", save_total_limit=4).train(resume_from_checkpoint=True)
+    found = sorted(path.name for path in (tmp_path / "run").glob("checkpoint-*"))
+    assert found == ["checkpoint-2", "checkpoint-3", "checkpoint-4"]
+    assert "reward is 'win' and was 'score' before the checkpoint" in caplog.text
+
+
+def test_a_run_of_other_games_cannot_be_gone_on_with(tmp_path, tokenizer):
+    sampler = ScriptedSampler(tokenizer, legal_reply)
+    settings = {"save_strategy": "steps", "save_steps": 1, "max_steps": 1}
+    make_trainer(tmp_path, tokenizer, sampler=sampler, **settings).train()
+    other = make_trainer(tmp_path, tokenizer, sampler=sampler, **{**settings, "max_steps": 2}, games=[KUHN])
+    with pytest.raises(RestoreError, match=r"cannot go on from .*checkpoint-1: the saved schedule has games"):
+        other.train(resume_from_checkpoint=True)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_the_batch_saved_and_the_weights_unspoilt(tmp_path, tokenizer):
