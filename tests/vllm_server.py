@@ -8,6 +8,9 @@ this machine only.
 # vLLM is installed for `make test-vllm` only, and this file is type-checked with and without it.
 # pyright: reportMissingImports=false
 
+import atexit
+import functools
+import importlib.util
 import json
 import os
 import signal
@@ -19,9 +22,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 from unittest import mock
 
 import torch
@@ -52,15 +56,17 @@ class ServerProcess:
 
     Attributes:
         base_url: Where it answers.
-        start_s: Seconds that it took to be ready.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], base_url: str, log: Path) -> None:
         """Takes over a process that was started in a session of its own."""
         self.base_url = base_url
-        self.start_s = 0.0
         self._process = process
         self._log = log
+
+    def is_running(self) -> bool:
+        """Returns whether its process has not ended."""
+        return self._process.poll() is None
 
     def wait_until_ready(self) -> None:
         """Returns when the server answers.
@@ -69,9 +75,8 @@ class ServerProcess:
             RuntimeError: It ended or was not ready in time; the message has the end of its log.
         """
         started = time.monotonic()
-        while time.monotonic() - started < START_TIMEOUT_S and self._process.poll() is None:
+        while time.monotonic() - started < START_TIMEOUT_S and self.is_running():
             with suppress(urllib.error.URLError, ConnectionError), urllib.request.urlopen(f"{self.base_url}/health"):
-                self.start_s = time.monotonic() - started
                 return
             time.sleep(POLL_S)
         tail = self._log.read_text(encoding="utf-8", errors="replace")[-4000:]
@@ -89,6 +94,44 @@ class ServerProcess:
         self._process.wait()
 
 
+class ServerRow:
+    """Servers of one model, one after the other: a context, for tests that share a server until one of them ends it."""
+
+    def __init__(self, model: Path, *, max_model_len: int) -> None:
+        """Sets what is served; nothing starts yet."""
+        self._model = model
+        self._max_model_len = max_model_len
+        self._stack = ExitStack()
+        self._current: ServerProcess | None = None
+        self._next: ServerProcess | None = None
+
+    def __enter__(self) -> Self:
+        """Nothing to do before the first server is wanted."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Kills all servers."""
+        self._stack.close()
+
+    def current(self) -> ServerProcess:
+        """Returns the server in use when it is ready; the next one if that has ended.
+
+        Raises:
+            RuntimeError: It did not start.
+        """
+        if self._current is None or not self._current.is_running():
+            self.prepare_next()
+            self._current, self._next = self._next, None
+        assert self._current is not None, "one has been prepared"
+        self._current.wait_until_ready()
+        return self._current
+
+    def prepare_next(self) -> None:
+        """Has the next server start while the one in use still runs, so that nobody waits for it later."""
+        if self._next is None:
+            self._next = self._stack.enter_context(launched_server(self._model, max_model_len=self._max_model_len))
+
+
 @contextmanager
 def running_server(model: Path, *, max_model_len: int = 128) -> Generator[ServerProcess]:
     """Context in which `vllm serve` serves the model in a folder in float32; on leaving it is killed.
@@ -96,6 +139,14 @@ def running_server(model: Path, *, max_model_len: int = 128) -> Generator[Server
     Raises:
         RuntimeError: The server did not start.
     """
+    with launched_server(model, max_model_len=max_model_len) as server:
+        server.wait_until_ready()
+        yield server
+
+
+@contextmanager
+def launched_server(model: Path, *, max_model_len: int) -> Generator[ServerProcess]:
+    """Context like `running_server`, whose server may still be starting."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "server.log"
         port = free_port()
@@ -109,7 +160,6 @@ def running_server(model: Path, *, max_model_len: int = 128) -> Generator[Server
             )
         server = ServerProcess(process, f"http://127.0.0.1:{port}", log)
         try:
-            server.wait_until_ready()
             yield server
         finally:
             server.kill()
@@ -131,8 +181,8 @@ def serve_command(model: Path, port: int, max_model_len: int) -> list[str]:
         # float32 is the trainer's type.
         "--dtype=float32",
         "--enforce-eager",
-        # A worker process of its own would import everything a third time.
-        "--distributed-executor-backend=uni",
+        # A worker process of its own would import everything a third time; "uni" means one all the same on a CPU.
+        "--distributed-executor-backend=vllm.v1.executor.uniproc_executor.UniProcExecutor",
         f"--max-model-len={max_model_len}",
         "--max-num-seqs=64",
         f"--kv-cache-memory-bytes={256 * 2**20}",
@@ -141,7 +191,22 @@ def serve_command(model: Path, port: int, max_model_len: int) -> list[str]:
 
 def server_environment(distribution: Path) -> dict[str, str]:
     """Returns the environment of the server, whose workers find `vllm_worker` and the distribution's name."""
-    return {**os.environ, **ENVIRONMENT, "PYTHONPATH": f"{Path(__file__).parent}{os.pathsep}{distribution}"}
+    path = f"{Path(__file__).parent}{os.pathsep}{distribution}"
+    return {**os.environ, **ENVIRONMENT, **bytecode_settings(), "PYTHONPATH": path}
+
+
+@functools.cache
+def bytecode_settings() -> dict[str, str]:
+    """Returns the variables by which servers share the bytecode of what they import, where nobody keeps it.
+
+    Otherwise every process of every server compiles vLLM and all below it anew, half of the time that a start takes.
+    """
+    if not sys.dont_write_bytecode or Path(importlib.util.cache_from_source(torch.__file__)).exists():
+        return {}
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    # Empty is as good as unset.
+    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": folder.name}
 
 
 def name_distribution(folder: Path) -> Path:

@@ -6,7 +6,7 @@ vLLM from repacking the weights, as `tests/vllm_cpu.py` does for an engine in th
 """
 
 # vLLM is installed for `make test-vllm` only, and this file is type-checked with and without it.
-# pyright: reportMissingImports=false, reportIncompatibleMethodOverride=false
+# pyright: reportMissingImports=false, reportIncompatibleMethodOverride=false, reportCallIssue=false
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 import vllm.model_executor.layers.utils as vllm_layers
 from safetensors.torch import load_file
-from vllm.distributed.weight_transfer.base import WeightTransferEngine
+from vllm.distributed.weight_transfer.base import WeightTransferEngine, WeightTransferInitInfo, WeightTransferUpdateInfo
 from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 
 BACKEND = "file"
@@ -29,12 +29,12 @@ class CpuLayer(Protocol):
 
 
 @dataclass
-class FileInit:
+class FileInit(WeightTransferInitInfo):
     """What the trainer says once; a file needs nothing."""
 
 
 @dataclass
-class FileUpdate:
+class FileUpdate(WeightTransferUpdateInfo):
     """Where the trainer has put the weights.
 
     Attributes:

@@ -292,7 +292,7 @@ def test_an_endpoint_that_does_not_answer_ends_the_run_with_a_checkpoint(tmp_pat
     )
     trainer._playing._opponents["first"] = Silent()
     with pytest.raises(
-        GenerationError, match="an opponent does not answer: no reply .* step 0 is saved in checkpoint-0"
+        GenerationError, match=r"an opponent does not answer: no reply .* step 0 is saved in checkpoint-0"
     ):
         trainer.train()
     assert last_complete_checkpoint(tmp_path / "run").name == "checkpoint-0"

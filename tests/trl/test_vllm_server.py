@@ -13,9 +13,9 @@ pytest.importorskip("vllm")
 import torch
 from scripted import SETTINGS
 from test_trainer import token_logprobs
-from transformers import AutoModelForCausalLM, TrainerCallback
+from transformers import AutoModelForCausalLM
 from trl.generation.vllm_client import VLLMClient
-from vllm_server import running_server, weights_through_a_file
+from vllm_server import ServerRow, weights_through_a_file
 
 from spiral_trl import SelfPlayConfig, SelfPlayTrainer
 from spiral_trl.records import JsonLines
@@ -38,26 +38,20 @@ PROMPTS = ["kuhn_poker bets none.\n", "tic_tac_toe free\n", "kuhn_poker the othe
 
 
 @pytest.fixture(scope="module")
-def server(warm_folder, tmp_path_factory):
-    """A server that the tests leave as it is, but for its weights."""
+def servers(warm_folder, tmp_path_factory):
+    """Servers of the warm model, and TRL's client as they need it."""
     weights = tmp_path_factory.mktemp("weights")
-    with weights_through_a_file(weights), running_server(warm_folder, max_model_len=CONTEXT) as server:
-        yield server
+    with weights_through_a_file(weights), ServerRow(warm_folder, max_model_len=CONTEXT) as servers:
+        yield servers
 
 
-class KillAtStep(TrainerCallback):
-    """Kills a server after an optimizer step."""
-
-    def __init__(self, server, step):
-        self.server = server
-        self.step = step
-
-    def on_step_end(self, args, state, control, **_):
-        if state.global_step == self.step:
-            self.server.kill()
+@pytest.fixture
+def server(servers):
+    """A running server, which has whatever weights the tests before have given it."""
+    return servers.current()
 
 
-def make_trainer(folder, output, server, *, callbacks=(), **settings):
+def make_trainer(folder, output, server, **settings):
     args = SelfPlayConfig(
         output_dir=str(output),
         **{
@@ -70,7 +64,7 @@ def make_trainer(folder, output, server, *, callbacks=(), **settings):
             **settings,
         },
     )
-    return SelfPlayTrainer(model=str(folder), args=args, callbacks=list(callbacks))
+    return SelfPlayTrainer(model=str(folder), args=args)
 
 
 def figures_of(trainer):
@@ -150,47 +144,52 @@ def test_the_server_follows_the_trained_weights(server, warm_folder, tmp_path):
     assert [game["number"] for game in games] == list(range(12))
 
 
-def test_a_run_whose_server_dies_ends_with_a_checkpoint_and_goes_on_with_another_server(warm_folder, tmp_path):
-    settings = {"save_strategy": "steps", "save_steps": 100, "max_steps": 4}
-    with weights_through_a_file(tmp_path):
-        with running_server(warm_folder, max_model_len=CONTEXT) as first:
-            trainer = make_trainer(warm_folder, tmp_path / "run", first, **settings)
-            generate = trainer.vllm_generation.vllm_client.generate
+def test_a_run_whose_server_dies_ends_with_a_checkpoint_and_goes_on_with_another_server(
+    servers, server, warm_folder, tmp_path
+):
+    settings = {"save_strategy": "steps", "save_steps": 100, "max_steps": 3}
+    trainer = make_trainer(warm_folder, tmp_path / "run", server, **settings)
+    late = make_trainer(warm_folder, tmp_path / "late", server, **settings)
+    generate = trainer.vllm_generation.vllm_client.generate
 
-            def generate_until_killed(*args, **kwargs):
-                if trainer.state.global_step == 1:
-                    first.kill()
-                return generate(*args, **kwargs)
+    def generate_until_killed(*args, **kwargs):
+        if trainer.state.global_step == 1:
+            server.kill()
+        return generate(*args, **kwargs)
 
-            trainer.vllm_generation.vllm_client.generate = generate_until_killed
-            started = time.monotonic()
-            with pytest.raises(GenerationError, match=r"does not answer any more: .*; step 1 is saved in checkpoint-1"):
-                trainer.train()
-            # All pauses, then no more.
-            assert 22 <= time.monotonic() - started < 120
-            with pytest.raises(ConnectionError, match="no vLLM server answers at"):
-                make_trainer(warm_folder, tmp_path / "run", first, **settings, vllm_server_timeout=0)
+    trainer.vllm_generation.vllm_client.generate = generate_until_killed
+    servers.prepare_next()
+    started = time.monotonic()
+    with pytest.raises(GenerationError, match=r"does not answer any more: .*; step 1 is saved in checkpoint-1"):
+        trainer.train()
+    # All pauses, then no more.
+    assert 22 <= time.monotonic() - started < 120
+    # Here sending the weights fails, before any game.
+    with pytest.raises(GenerationError, match=r"does not answer any more: .*; step 0 is saved in checkpoint-0"):
+        late.train()
+    with pytest.raises(ConnectionError, match="no vLLM server answers at"):
+        make_trainer(warm_folder, tmp_path / "run", server, **settings, vllm_server_timeout=0)
 
-        with running_server(warm_folder, max_model_len=CONTEXT) as second:
-            resumed = make_trainer(
-                warm_folder, tmp_path / "run", second, callbacks=[KillAtStep(second, step=3)], **settings
-            )
-            # The new server has the weights of the folder until the first step of the resumed run.
-            with pytest.raises(GenerationError, match=r"does not answer any more: .*; step 3 is saved in checkpoint-3"):
-                resumed.train(resume_from_checkpoint=True)
-    assert [step["step"] for step in figures_of(resumed)] == [1, 2, 3]
-    assert all(step["sampling/logprob_gap_mean"] < 0.01 for step in figures_of(resumed))
-    games = JsonLines(tmp_path / "run" / "games.jsonl").read()
-    assert [game["number"] for game in games] == list(range(12))
-    assert [game["step"] for game in games] == [step for step in (1, 2, 3) for _ in range(4)]
+    # The next server has the weights of the folder until the first step of a resumed run.
+    second = servers.current()
+    assert second.base_url != server.base_url
+    for name in ("run", "late"):
+        resumed = make_trainer(warm_folder, tmp_path / name, second, **settings)
+        resumed.train(resume_from_checkpoint=True)
+        assert [step["step"] for step in figures_of(resumed)] == [1, 2, 3]
+        assert all(step["sampling/logprob_gap_mean"] < 0.01 for step in figures_of(resumed))
+        games = JsonLines(tmp_path / name / "games.jsonl").read()
+        assert [game["number"] for game in games] == list(range(12))
+        assert [game["step"] for game in games] == [step for step in (1, 2, 3) for _ in range(4)]
 
 
-def test_a_server_that_is_shut_down_passes_no_cut_reply_off_as_a_long_one(warm_folder, tokenizer, tmp_path):
-    with weights_through_a_file(tmp_path), running_server(warm_folder, max_model_len=CONTEXT) as server:
-        parameters = ReplyParameters(max_tokens=1000, options={"ignore_eos": True})
-        _, backend = requests_to(server, tokenizer, parameters=parameters, health_every_s=1.0)
-        backend.submit(0, [5, 6])
-        threading.Timer(0.5, server.ask_to_stop).start()
-        # vLLM answers with the tokens that there are, as a reply like any other, or never.
-        with pytest.raises(GenerationError, match="does not answer any more"):
-            backend.finished()
+def test_a_server_that_is_shut_down_passes_no_cut_reply_off_as_a_long_one(server, tokenizer):
+    parameters = ReplyParameters(max_tokens=1000, options={"ignore_eos": True})
+    _, backend = requests_to(server, tokenizer, parameters=parameters, health_every_s=1.0)
+    backend.submit(0, [5, 6])
+    threading.Timer(0.5, server.ask_to_stop).start()
+    # vLLM answers with the tokens that there are, as a reply like any other, or never.
+    with pytest.raises(GenerationError, match="does not answer any more"):
+        backend.finished()
+    # Its end may take a while, and no other test shall get it.
+    server.kill()
