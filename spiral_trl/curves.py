@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,12 +20,22 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from spiral_trl.printable import one_line
-from spiral_trl.run_files import Curve, GameFigure, Metrics, short_label, short_labels
+from spiral_trl.run_files import (
+    NASH_CONV_PREFIX,
+    OTHER_MASS_SUFFIX,
+    Curve,
+    GameFigure,
+    Metrics,
+    short_label,
+    short_labels,
+)
 
-NASH_CONV_PREFIX: Final = "nash_conv/"
-"""Before a game's label, the metric that holds NashConv of the model's own move probabilities in that game."""
-
-_OTHER_MASS_SUFFIX: Final = "/other"
+_UNIFORM_NASH_CONV: Final = {
+    # Against one who passes and bets equally often, the best answer earns -1/2, 1/2 and 3/2 chips with jack, queen and
+    # king from the first seat, 1/2 on average, and -3/4, 1/4 and 7/4 from the second, 5/12: together 11/12.
+    "kuhn_poker_v0(hands=1,payoff=chips)": 11 / 12,
+}
+"""NashConv of a player who takes every legal move with the same probability, for the games where it is known."""
 
 COLOURS: Final = (
     "#0072b2",
@@ -46,6 +56,10 @@ DASHES: Final = ("", "5 2", "1.5 2", "7 2 1.5 2")
 
 SMOOTHED_FROM: Final = 40
 """From so many points on, a line is drawn thin, with its moving mean over a twentieth of them."""
+
+REFERENCE_COLOUR: Final = "#7f7f7f"
+
+REFERENCE_DASHES: Final = "2 2"
 
 _MAX_THIN_LINES: Final = 8
 
@@ -73,6 +87,18 @@ class Line:
     high: tuple[float, ...] = ()
 
 
+class Reference(NamedTuple):
+    """A value that the lines of a panel are compared with.
+
+    Attributes:
+        label: What has this value.
+        value: The value.
+    """
+
+    label: str
+    value: float
+
+
 @dataclass(frozen=True, slots=True)
 class Panel:
     """One picture: a subject and its lines.
@@ -81,11 +107,15 @@ class Panel:
         title: The subject, with its unit.
         lines: At least one line.
         is_log: Whether the values are drawn on a logarithmic axis.
+        starts_at_zero: Whether the axis of the values begins at 0, which none of them is below.
+        reference: A value to compare with, drawn as a thin level line; None without one.
     """
 
     title: str
     lines: tuple[Line, ...]
     is_log: bool = False
+    starts_at_zero: bool = False
+    reference: Reference | None = None
 
 
 def panels(metrics: Metrics) -> list[Panel]:
@@ -93,7 +123,7 @@ def panels(metrics: Metrics) -> list[Panel]:
     found = metrics.game_figures()
     short = short_labels(metrics.games)
     drawn = [
-        Panel("NashConv, 0 is perfect play", _nash_conv_lines(metrics, is_other_mass=False)),
+        _nash_conv_panel(metrics),
         Panel("Wins against agents, with 95 % interval", _evaluation_lines(metrics)),
         Panel("Score against league snapshots, 0 to 1", _league_lines(metrics)),
         Panel("Return by role, against itself", _by_role(found, short, "return", is_self=True)),
@@ -144,9 +174,14 @@ def draw_curves(metrics: Metrics) -> Figure:
     for axis, panel in zip(cells, drawn, strict=False):
         _draw(axis, panel)
         axis.set_title(panel.title, fontsize=10, parse_math=False)
+        handles = [axis.lines[index] for index in _main_lines(panel)]
+        labels = [_drawable(line.label) for line in panel.lines]
+        if panel.reference is not None:
+            handles.append(axis.lines[-1])
+            labels.append(_drawable(panel.reference.label))
         legend = axis.legend(
-            handles=[axis.lines[index] for index in _main_lines(panel)],
-            labels=[_drawable(line.label) for line in panel.lines],
+            handles=handles,
+            labels=labels,
             fontsize=6.5,
             framealpha=0.6,
         )
@@ -183,13 +218,12 @@ def smoothed(values: Sequence[float], width: int) -> list[float]:
 
 def _draw(axis: Axes, panel: Panel) -> None:
     has_thin_lines = len(panel.lines) <= _MAX_THIN_LINES
-    has_markers = max(len(line.curve.values) for line in panel.lines) < SMOOTHED_FROM
+    all_have_markers = max(len(line.curve.values) for line in panel.lines) < SMOOTHED_FROM
     if panel.is_log and all(min(line.curve.values) > 0 for line in panel.lines):
         axis.set_yscale("log")
     for line in panel.lines:
         colour = COLOURS[line.colour % len(COLOURS)]
-        dashes = [float(each) for each in DASHES[line.dash % len(DASHES)].split()]
-        style = (0, tuple(dashes)) if dashes else "-"
+        style = _style(DASHES[line.dash % len(DASHES)])
         steps, values = line.curve
         is_smoothed = len(values) >= SMOOTHED_FROM
         if line.low:
@@ -197,8 +231,14 @@ def _draw(axis: Axes, panel: Panel) -> None:
         if is_smoothed and has_thin_lines:
             axis.plot(steps, values, color=colour, linewidth=0.6, alpha=0.3)
         drawn = smoothed(values, len(values) // 20) if is_smoothed else values
-        marker = "o" if has_markers else None
+        # A line through a single point is only its marker.
+        marker = "o" if all_have_markers or len(values) == 1 else None
         axis.plot(steps, drawn, color=colour, linestyle=style, linewidth=1.5, marker=marker, markersize=2.8)
+    if panel.reference is not None:
+        axis.axhline(panel.reference.value, color=REFERENCE_COLOUR, linewidth=0.8, linestyle=_style(REFERENCE_DASHES))
+    if panel.starts_at_zero:
+        highest = float(axis.dataLim.y1)
+        axis.set_ylim(0, 1.06 * highest if highest > 0 else 1)
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     # Whole numbers at the ticks: a common factor would stand above the axis, where there is no room.
     axis.yaxis.set_major_formatter(FuncFormatter(_tick_label))
@@ -209,6 +249,11 @@ def _draw(axis: Axes, panel: Panel) -> None:
     axis.grid(alpha=0.25, linewidth=0.6)
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
+
+
+def _style(dashes: str) -> str | tuple[float, tuple[float, ...]]:
+    """Returns a kind of line as matplotlib says it."""
+    return (0, tuple(float(each) for each in dashes.split())) if dashes else "-"
 
 
 def _tick_label(value: float, _: int) -> str:
@@ -312,11 +357,21 @@ def _prefixed(
     return tuple(Line(labels[middle], curve, colour) for colour, (middle, curve) in enumerate(curves.items()) if curve)
 
 
+def _nash_conv_panel(metrics: Metrics) -> Panel:
+    known = [value for game, value in _UNIFORM_NASH_CONV.items() if metrics.curve(f"{NASH_CONV_PREFIX}{game}")]
+    return Panel(
+        "NashConv, 0 is perfect play",
+        _nash_conv_lines(metrics, is_other_mass=False),
+        starts_at_zero=True,
+        reference=Reference("kuhn_poker, uniform play", known[0]) if known else None,
+    )
+
+
 def _nash_conv_lines(metrics: Metrics, *, is_other_mass: bool) -> tuple[Line, ...]:
     if is_other_mass:
-        return _prefixed(metrics, NASH_CONV_PREFIX, _OTHER_MASS_SUFFIX, short_labels)
+        return _prefixed(metrics, NASH_CONV_PREFIX, OTHER_MASS_SUFFIX, short_labels)
     lines = _prefixed(metrics, NASH_CONV_PREFIX, "", lambda names: {name: name for name in names})
-    kept = [line for line in lines if not line.label.endswith(_OTHER_MASS_SUFFIX)]
+    kept = [line for line in lines if not line.label.endswith(OTHER_MASS_SUFFIX)]
     labels = short_labels([line.label for line in kept])
     return tuple(Line(labels[line.label], line.curve, colour) for colour, line in enumerate(kept))
 

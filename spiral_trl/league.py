@@ -11,6 +11,7 @@ that is not played stay as they are.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -24,6 +25,7 @@ from typing import Final, NamedTuple, TypedDict
 
 from spiral_envs.chance import uniform
 from spiral_envs.errors import UnknownNameError
+from spiral_trl.checkpoints import RestoreError
 
 DECAY: Final = 0.99
 """What each game against a snapshot leaves of the weight of the earlier ones."""
@@ -37,7 +39,14 @@ chance to be drawn and to prove otherwise."""
 _DRAWS: Final = int.from_bytes(b"snapshot")
 """Goes into the seed, so that the league's random numbers are neither those of a match nor of the schedule."""
 
+_FILE_SIZES: Final = "files.json"
+"""Within a snapshot, the size of each of its other files in bytes, by its path with slashes."""
+
 _FOLDER_NAME: Final = re.compile(r"step-(0|[1-9][0-9]*)(\.tmp)?")
+
+
+class NoRoomError(ValueError):
+    """A snapshot alone is larger than all of them together may be; the message is one line."""
 
 
 class Selection(StrEnum):
@@ -181,16 +190,22 @@ class League:
     # -- taking snapshots --------------------------------------------------------------------------------------------
 
     def is_due(self, step: int) -> bool:
-        """Returns whether a snapshot is to be taken after `step` optimizer steps: always while there is none."""
+        """Returns whether a snapshot is to be taken after `step` optimizer steps: always while there is none.
+
+        It is whenever a multiple of `snapshot_steps` was reached since the newest, not only at that very step: whoever
+        trains several steps on a batch asks between batches only.
+        """
         if not self._members:
             return True
-        return step % self._settings.snapshot_steps == 0 and step > self._members[-1].step
+        interval = self._settings.snapshot_steps
+        return step // interval > self._members[-1].step // interval
 
     def write(self, step: int, save: Callable[[Path], None]) -> int:
         """Saves a snapshot and returns the bytes of its files; it is not in the league before `add`.
 
         A folder `step-N` is whole whenever there is one, also after a kill or a power cut in the middle: the files are
-        flushed to the disk under another name. One left over from steps that are trained anew is replaced.
+        flushed to the disk under another name. Beside them stand their sizes, by which `load_state_dict` notices what
+        happens to them later. A folder left over from steps that are trained anew is replaced.
 
         Args:
             step: The optimizer steps so far.
@@ -201,18 +216,21 @@ class League:
             shutil.rmtree(unfinished)
         unfinished.mkdir(parents=True)
         save(unfinished)
-        num_bytes = 0
+        sizes = {
+            path.relative_to(unfinished).as_posix(): path.stat().st_size
+            for path in sorted(unfinished.rglob("*"))
+            if path.is_file()
+        }
+        (unfinished / _FILE_SIZES).write_text(json.dumps(sizes, indent=1), encoding="utf-8")
         for path in sorted(unfinished.rglob("*")):
             _flush(path)
-            if path.is_file():
-                num_bytes += path.stat().st_size
         _flush(unfinished)
         folder = self.folder_of(step)
         if folder.exists():
             shutil.rmtree(folder)
         unfinished.rename(folder)
         _flush(self._folder)
-        return num_bytes
+        return sum(sizes.values())
 
     def add(self, step: int, num_bytes: int) -> None:
         """Takes a snapshot that was written into the league; others leave it where there is no room.
@@ -226,11 +244,12 @@ class League:
             num_bytes: What `write` returned.
 
         Raises:
-            ValueError: The snapshot alone is larger than all may be together, or not newer than those in the league.
+            NoRoomError: The snapshot alone is larger than all may be together.
+            ValueError: It is not newer than those in the league.
         """
         limit = self._settings.disk_bytes
         if limit is not None and num_bytes > limit:
-            raise ValueError(
+            raise NoRoomError(
                 f"a league with no room: the snapshot of step {step} alone takes {num_bytes:,} bytes, all together may"
                 f" take {limit:,}"
             )
@@ -355,11 +374,16 @@ class League:
         """Restores what `state_dict` returned; with smaller bounds than it was made with, snapshots leave.
 
         Raises:
-            ValueError: The folder of a snapshot is missing. The league is as it was then.
+            RestoreError: The folder or a file of a snapshot is missing or of another size than it was written with. The
+                league is as it was then.
         """
         for step in steps_in(state):
-            if not self.folder_of(step).is_dir():
-                raise ValueError(f"snapshot {self.folder_of(step)} of the saved league is missing")
+            folder = self.folder_of(step)
+            if not folder.is_dir():
+                raise RestoreError(f"snapshot {folder} of the saved league is missing")
+            damage = _damage_of(folder)
+            if damage is not None:
+                raise RestoreError(f"snapshot {folder} of the saved league is damaged: {damage}")
         self._members = [_Member(**member) for member in state["members"]]
         self._make_room()
 
@@ -393,6 +417,23 @@ def _state_of(member: _Member) -> MemberState:
         faded_games=member.faded_games,
         faded_score=member.faded_score,
     )
+
+
+def _damage_of(folder: Path) -> str | None:
+    """Returns what is wrong with the files of a snapshot, in words, or None when they are as they were written."""
+    try:
+        sizes: dict[str, int] = json.loads((folder / _FILE_SIZES).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return f"{_FILE_SIZES} is missing"
+    except ValueError:
+        return f"{_FILE_SIZES} is cut short"
+    for name, size in sizes.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != size:
+            return f"{name} has {path.stat().st_size:,} bytes instead of {size:,}"
+    return None
 
 
 def _flush(path: Path) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -20,12 +21,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup, escape
 from rich.table import Table
 from rich.text import Text
 
 from spiral_trl.curves import (
     COLOURS,
     DASHES,
+    REFERENCE_COLOUR,
+    REFERENCE_DASHES,
     SMOOTHED_FROM,
     Line,
     Panel,
@@ -45,6 +49,8 @@ from spiral_trl.report_tables import (
     games_table,
     headline,
     league_table,
+    recent_games_table,
+    settings_table,
     time_table,
     with_both_seats,
 )
@@ -230,6 +236,7 @@ def _page(run_files: RunFiles, metrics: Metrics, chosen: Chosen, *, rows: Sequen
     source = files("spiral_trl").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
     # Every value passes `_shown` and is then escaped; nothing from a run reaches the page on another way.
     environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True)
+    environment.filters["breakable"] = _breakable
     return environment.from_string(source).render(
         title=run_files.folder.resolve().name,
         about=about,
@@ -262,19 +269,21 @@ def _tables(
         compared,
         evaluations_table(evaluations),
         league_table(metrics),
-        games_table(metrics, chosen),
+        games_table(chosen),
+        recent_games_table(metrics),
         time_table(metrics),
         checkpoints_table(run_files.checkpoints()),
+        settings_table(run_files.settings()),
     ]
     return [table for table in tables if table.rows]
 
 
 def _picture(panel: Panel) -> _Picture:
-    return _Picture(
-        panel.title,
-        base64.b64encode(panel_picture(panel)).decode(),
-        tuple(_legend_entry(line) for line in panel.lines),
-    )
+    legend = [_legend_entry(line) for line in panel.lines]
+    if panel.reference is not None:
+        label, value = panel.reference
+        legend.append(_LegendEntry(label, REFERENCE_COLOUR, REFERENCE_DASHES, f"{value:.4g}"))
+    return _Picture(panel.title, base64.b64encode(panel_picture(panel)).decode(), tuple(legend))
 
 
 def _legend_entry(line: Line) -> _LegendEntry:
@@ -295,6 +304,12 @@ def _shown(value: Any) -> Any:
     """Returns what a template writes for a value: texts of any origin without characters that act."""
     # Exactly str: what jinja2 has escaped already is of another class.
     return printable(value) if type(value) is str else value
+
+
+def _breakable(label: str) -> Markup:
+    """Returns a label, escaped, that a browser may break after an opening bracket and after a comma."""
+    # No character reference holds either of the two, so none is torn. Before a space it may be broken anyway.
+    return Markup(re.sub(r"[(,](?=\S)", r"\g<0><wbr>", str(escape(printable(label)))))
 
 
 def save_about(run: Path, sentences: Sequence[str]) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from spiral_trl.evaluation import SeatResult
+from spiral_trl.league import DECAY
 from spiral_trl.replays import Chosen
-from spiral_trl.run_files import Alarm, Checkpoint, Metrics
+from spiral_trl.run_files import NASH_CONV_PREFIX, OTHER_MASS_SUFFIX, Alarm, Checkpoint, Metrics, short_labels
 
 RECENT_STEPS: Final = 20
 """Over how many logged steps means of "now" are taken."""
@@ -44,6 +46,7 @@ class PageTable:
         rows: Its cells.
         note: How to read it.
         num_words: How many columns hold words.
+        is_folded: Whether only its title is seen until a reader asks for more.
     """
 
     title: str
@@ -51,6 +54,7 @@ class PageTable:
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
     num_words: int = 1
+    is_folded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,7 @@ def headline(metrics: Metrics, chosen: Chosen, alarms: Sequence[Alarm], progress
         facts.append(Fact("tokens generated", f"{tokens:,.0f}", f"{tokens / playing:,.0f} a second of play"))
     if seconds:
         facts.append(Fact("time of all steps", _duration(seconds), f"{playing / seconds:.0%} of it play"))
-    return facts
+    return facts + _nash_conv_facts(metrics)
 
 
 def alarm_groups(alarms: Sequence[Alarm]) -> list[AlarmGroup]:
@@ -117,8 +121,8 @@ def alarm_groups(alarms: Sequence[Alarm]) -> list[AlarmGroup]:
     return sorted(groups, key=lambda group: -group.last.step)
 
 
-def games_table(metrics: Metrics, chosen: Chosen) -> PageTable:
-    """Returns how many games and turns there were of what kind, over the run and lately."""
+def games_table(chosen: Chosen) -> PageTable:
+    """Returns how many games and turns there were of what kind over the run."""
     all_games, all_turns = sum(chosen.games.values()), sum(chosen.turns.values())
     rows: list[tuple[str, ...]] = []
     for (game, opponent), games in sorted(chosen.games.items()):
@@ -134,17 +138,27 @@ def games_table(metrics: Metrics, chosen: Chosen) -> PageTable:
                 f"{turns / games:.1f}",
             )
         )
+    return PageTable(
+        "Games and turns",
+        ("game", "against", "games", "share of games", "turns", "share of turns", "turns a game"),
+        tuple(rows),
+        "Turns are those of all seats.",
+        num_words=2,
+    )
+
+
+def recent_games_table(metrics: Metrics) -> PageTable:
+    """Returns how the games shared the batches of the last logged steps, as means over them."""
+    rows: list[tuple[str, ...]] = []
     for game in metrics.games:
         shares = [metrics.recent(f"{game}/share_of_{what}", num_steps=RECENT_STEPS) for what in ("games", "turns")]
         if any(share is not None for share in shares):
-            games_share, turns_share = ("" if share is None else f"{share:.1%}" for share in shares)
-            rows.append((game, f"all, last {RECENT_STEPS} steps", "", games_share, "", turns_share, ""))
+            rows.append((game, *("" if share is None else f"{share:.1%}" for share in shares)))
     return PageTable(
-        "Games and turns",
-        ("game", "against", "games", "share", "turns", "share", "turns a game"),
+        f"Games and turns, last {RECENT_STEPS} steps",
+        ("game", "share of games", "share of turns"),
         tuple(rows),
-        "Turns are those of all seats; in the shares of the last steps, those of the model that learns.",
-        num_words=2,
+        "Means over the logged steps; turns are those of the model that learns.",
     )
 
 
@@ -168,7 +182,9 @@ def league_table(metrics: Metrics) -> PageTable:
         f"League at step {last_step:,}",
         ("snapshot", "games", "score", "chance to be drawn"),
         rows,
-        "The score is that of the model that learns, from 0 (loses all) to 100 % (wins all), a draw counting half.",
+        "The score is that of the model that learns, from 0 (loses all) to 100 % (wins all), a draw counting half,"
+        f" faded over about {round(1 / (1 - DECAY))} games: each game against a snapshot makes its earlier ones count"
+        f" {DECAY} times as much. Games are all that were played.",
     )
 
 
@@ -247,6 +263,16 @@ def checkpoints_table(checkpoints: Sequence[Checkpoint]) -> PageTable:
     return PageTable("Checkpoints", ("folder", "step", "size", "whole"), rows)
 
 
+def settings_table(settings: Mapping[str, Any]) -> PageTable:
+    """Returns the settings of a run, those of one value as they are and the others as JSON."""
+    rows = tuple(
+        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        for name, value in settings.items()
+    )
+    note = "Those that are not the defaults."
+    return PageTable("Settings", ("setting", "value"), rows, note, num_words=2, is_folded=True)
+
+
 def with_both_seats(results: Sequence[SeatResult]) -> list[SeatResult]:
     """Returns the results, and after the seats of every pairing one for all of them together."""
     pairings: dict[tuple[str, str], list[SeatResult]] = {}
@@ -267,6 +293,26 @@ def with_both_seats(results: Sequence[SeatResult]) -> list[SeatResult]:
         )
         listed += [*seats, both]
     return listed
+
+
+def _nash_conv_facts(metrics: Metrics) -> list[Fact]:
+    """Returns the newest NashConv of every game, with that of the start where it was measured."""
+    games = [
+        name.removeprefix(NASH_CONV_PREFIX)
+        for name in metrics.names
+        if name.startswith(NASH_CONV_PREFIX) and not name.endswith(OTHER_MASS_SUFFIX)
+    ]
+    short = short_labels(games)
+    facts: list[Fact] = []
+    for game in games:
+        curve = metrics.curve(f"{NASH_CONV_PREFIX}{game}")
+        if curve is None:
+            continue
+        note = f"NashConv at step {curve.steps[-1]:,}"
+        if curve.steps[0] == 0 and curve.steps[-1] > 0:
+            note += f"; NashConv at step 0: {curve.values[0]:.3f}"
+        facts.append(Fact(short[game], f"{curve.values[-1]:.3f}", note))
+    return facts
 
 
 def _state(last_step: int, alarms: Sequence[Alarm], progress: Progress) -> Fact:

@@ -17,6 +17,12 @@ from typing import Any, Final, NamedTuple, TypeGuard
 from spiral_trl.checkpoints import find_damage
 from spiral_trl.evaluation import SeatResult
 
+NASH_CONV_PREFIX: Final = "nash_conv/"
+"""Before a game's label, the metric that holds NashConv of the model's own move probabilities in that game."""
+
+OTHER_MASS_SUFFIX: Final = "/other"
+"""After it, the metric of the most probability that the model gives to anything but a legal move there."""
+
 _GAME_FIGURES: Final = frozenset(
     {"turns", "faults", "reply_tokens", "empty_reasoning", "share_of_games", "share_of_turns"}
 )
@@ -193,6 +199,14 @@ class RunFiles:
             if _is_step(record.get("step")) and result.keys() == names and _is_result(result):
                 found.append((record["step"], SeatResult(**result)))
         return found
+
+    def settings(self) -> dict[str, Any]:
+        """Returns the settings of the run that are not the defaults; none when they were not kept, or torn."""
+        try:
+            text = (self.folder / "settings.json").read_text(encoding="utf-8")
+        except (FileNotFoundError, UnicodeDecodeError):
+            return {}
+        return parse_record(text) or {}
 
     def checkpoints(self) -> list[Checkpoint]:
         """Returns the checkpoints that are there, oldest first."""

@@ -1,15 +1,15 @@
 """The panels of a run: which there are, through which points their lines go, and that any label can be drawn."""
 
 # Libraries are typed in part only.
-# pyright: reportOptionalMemberAccess=false
+# pyright: reportOptionalMemberAccess=false, reportArgumentType=false
 
 import random
 
 import pytest
 from synthetic_run import HOSTILE, KUHN, TIC, metrics_record
 
-from spiral_trl.curves import NASH_CONV_PREFIX, SMOOTHED_FROM, draw_curves, panel_picture, panels, smoothed
-from spiral_trl.run_files import Metrics
+from spiral_trl.curves import SMOOTHED_FROM, draw_curves, panel_picture, panels, smoothed
+from spiral_trl.run_files import NASH_CONV_PREFIX, Metrics
 
 
 def lines_of(records, title):
@@ -116,3 +116,26 @@ def test_the_whole_picture_has_a_panel_each_and_its_legend_names_the_thick_lines
 def test_a_panel_becomes_a_png():
     (panel,) = panels(Metrics([{"step": 1, "sampling/logprob_gap_mean": 0.0, "sampling/logprob_gap_max": 0.1}]))
     assert panel_picture(panel).startswith(b"\x89PNG\r\n")
+
+
+def test_a_line_with_one_point_beside_lines_of_many_is_a_marker():
+    many = [{"step": step, f"{TIC}/turns": 5, f"{TIC}/faults": 0.5} for step in range(1, SMOOTHED_FROM + 1)]
+    many[-1] |= {f"{KUHN}/turns": 2, f"{KUHN}/faults": 0.25}
+    figure = draw_curves(Metrics(many))
+    (axis,) = (axis for axis in figure.axes if axis.get_title() == "Faults a game, by game")
+    markers = {len(line.get_xdata()): line.get_marker() for line in axis.lines}
+    assert markers == {SMOOTHED_FROM: "None", 1: "o"}
+
+
+def test_nash_conv_is_drawn_from_zero_and_beside_uniform_play_where_that_is_known():
+    """11/12 is what best answers take from a uniform player of one hand of Kuhn poker; others are not known."""
+    for game, expected in ((KUHN, ["kuhn_poker", "kuhn_poker, uniform play"]), ("kuhn_poker_v0", ["kuhn_poker"])):
+        records = [{"step": step, NASH_CONV_PREFIX + game: value} for step, value in ((0, 0.7), (10, 0.5))]
+        (axis,) = (axis for axis in draw_curves(Metrics(records)).axes if axis.lines)
+        low, high = axis.get_ylim()
+        # Uniform play is within the picture, and where it is not known nothing stretches it.
+        assert (low, high) == (0, pytest.approx(1.06 * (11 / 12 if game == KUHN else 0.7)))
+        assert [text.get_text() for text in axis.get_legend().get_texts()] == expected
+        drawn = [list(line.get_ydata()) for line in axis.lines]
+        assert drawn[0] == [0.7, 0.5]
+        assert drawn[1:] == ([[pytest.approx(11 / 12)] * 2] if game == KUHN else [])

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from spiral_envs.chance import uniform
 from spiral_envs.errors import UnknownNameError
-from spiral_trl.league import League, LeagueRow, LeagueSettings, Selection, find_selection, steps_in
+from spiral_trl.checkpoints import RestoreError
+from spiral_trl.league import League, LeagueRow, LeagueSettings, NoRoomError, Selection, find_selection, steps_in
 
 
 def league(folder, selection="uniform", *, size=4, disk_bytes=None, snapshot_steps=10):
@@ -53,9 +54,29 @@ def test_a_snapshot_is_due_at_the_start_and_every_so_many_steps_and_once_only(tm
 
 def test_a_league_that_starts_within_a_run_takes_its_first_snapshot_at_once(tmp_path):
     made = league(tmp_path)
-    assert made.is_due(37)
-    made.add(37, 1)
-    assert [step for step in range(37, 61) if made.is_due(step)] == [40, 50, 60]
+    for step in range(37, 61):
+        if made.is_due(step):
+            made.add(step, 1)
+    assert made.steps == (37, 40, 50, 60)
+
+
+@pytest.mark.parametrize(
+    ("steps_a_batch", "snapshot_steps", "expected"),
+    [
+        # 5 and 15 lie within a batch.
+        (2, 5, [0, 6, 10, 16, 20]),
+        # The multiples 50 and 100 are passed within the batches that end at 64 and 112.
+        (16, 50, [0, 64, 112]),
+        # Two multiples within one batch are one snapshot.
+        (16, 5, [0, 16, 32, 48, 64, 80, 96, 112]),
+    ],
+)
+def test_a_snapshot_is_not_missed_where_its_step_lies_within_a_batch(tmp_path, steps_a_batch, snapshot_steps, expected):
+    made = league(tmp_path, size=20, snapshot_steps=snapshot_steps)
+    for step in range(0, max(expected) + 1, steps_a_batch):
+        if made.is_due(step):
+            made.add(step, 1)
+    assert list(made.steps) == expected
 
 
 @pytest.mark.parametrize(
@@ -101,7 +122,7 @@ def test_a_snapshot_that_grew_pushes_the_first_out_rather_than_itself(tmp_path):
 def test_a_snapshot_larger_than_all_may_be_is_refused_with_both_numbers(tmp_path):
     made = league(tmp_path, disk_bytes=1500)
     made.add(0, 1500)
-    with pytest.raises(ValueError, match="step 10 alone takes 1,501 bytes, all together may take 1,500"):
+    with pytest.raises(NoRoomError, match="step 10 alone takes 1,501 bytes, all together may take 1,500"):
         made.add(10, 1501)
     assert made.steps == (0,)
 
@@ -248,6 +269,8 @@ def test_a_written_snapshot_is_whole_and_measured_and_in_no_league_yet(tmp_path)
     assert names(tmp_path / "league") == ["step-0"]
     assert made.folder_of(0) == tmp_path / "league" / "step-0"
     assert (made.folder_of(0) / "weights.bin").read_bytes() == b"w" * 100
+    sizes = json.loads((made.folder_of(0) / "files.json").read_text(encoding="utf-8"))
+    assert sizes == {"tokenizer/vocabulary.json": 2, "weights.bin": 100}
 
 
 def test_a_process_that_writes_nothing_keeps_the_same_league(tmp_path):
@@ -284,7 +307,7 @@ def test_a_kill_while_saving_leaves_a_league_that_can_be_used(tmp_path):
     # The step is trained anew, and nothing of the torn files is left.
     resumed.add(20, resumed.write(20, save))
     assert names(tmp_path) == ["step-0", "step-10", "step-20"]
-    assert names(resumed.folder_of(20)) == ["tokenizer", "weights.bin"]
+    assert names(resumed.folder_of(20)) == ["files.json", "tokenizer", "weights.bin"]
 
 
 def test_a_kill_between_the_files_and_their_name_leaves_a_league_that_can_be_used(tmp_path):
@@ -313,7 +336,13 @@ def test_the_files_are_on_the_disk_before_they_have_their_name(tmp_path, monkeyp
     made = league(tmp_path)
     made.write(0, save)
     folder = made.folder_of(0)
-    written = [folder / "tokenizer", folder / "tokenizer" / "vocabulary.json", folder / "weights.bin", folder]
+    written = [
+        folder / "files.json",
+        folder / "tokenizer",
+        folder / "tokenizer" / "vocabulary.json",
+        folder / "weights.bin",
+        folder,
+    ]
     assert flushed == [
         *((path.stat().st_ino, ["step-0.tmp"]) for path in written),
         (tmp_path.stat().st_ino, ["step-0"]),
@@ -329,7 +358,7 @@ def test_a_snapshot_of_steps_that_are_trained_anew_is_replaced(tmp_path):
     resumed = league(tmp_path)
     resumed.add(0, 102)
     assert resumed.write(10, save_other) == 3
-    assert names(made.folder_of(10)) == ["other.bin"]
+    assert names(made.folder_of(10)) == ["files.json", "other.bin"]
 
 
 def test_pruning_keeps_members_and_what_checkpoints_need(tmp_path):
@@ -402,9 +431,33 @@ def test_a_missing_snapshot_is_named_and_nothing_is_loaded(tmp_path):
     saved = filled(tmp_path / "old", (0, 10)).state_dict()
     made = filled(tmp_path / "new", (0,))
     made.record(0, 1)
-    with pytest.raises(ValueError, match=r"new/step-10 of the saved league is missing"):
+    with pytest.raises(RestoreError, match=r"new/step-10 of the saved league is missing"):
         made.load_state_dict(saved)
     assert made.table()[0].games == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "damage"),
+    [
+        ("weights.bin", None, "weights.bin is missing"),
+        ("weights.bin", b"w" * 99, "weights.bin has 99 bytes instead of 100"),
+        ("weights.bin", b"", "weights.bin has 0 bytes instead of 100"),
+        ("tokenizer/vocabulary.json", None, "tokenizer/vocabulary.json is missing"),
+        ("files.json", None, "files.json is missing"),
+        ("files.json", b'{"weights.bin": 1', "files.json is cut short"),
+    ],
+)
+def test_a_damaged_snapshot_is_named_with_its_file_and_nothing_is_loaded(tmp_path, name, content, damage):
+    made = filled(tmp_path, (0, 10))
+    saved = made.state_dict()
+    made.record(0, 1)
+    path = made.folder_of(10) / name
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(RestoreError, match=f"step-10 of the saved league is damaged: {damage}"):
+        made.load_state_dict(saved)
+    assert made.table()[1].games == 1
 
 
 def test_smaller_bounds_apply_to_a_restored_league_at_once(tmp_path):

@@ -17,7 +17,7 @@ from spiral_trl.records import JsonLines
 from spiral_trl.replays import GameFilter
 from spiral_trl.report import ReportError, Strength, compare, terminal_table, write_report
 
-VOID = frozenset({"meta", "img", "br"})
+VOID = frozenset({"meta", "img", "br", "wbr"})
 STEP = {"step": 1, "loss": 0.5}
 
 
@@ -167,6 +167,27 @@ def test_about_sentences_are_kept_for_the_next_report(tmp_path):
     small_run(tmp_path, [])
     assert "One sentence." in page_of(tmp_path, about=["One sentence."], rows=[]).text
     assert "One sentence." in page_of(tmp_path).text
+
+
+def test_settings_are_folded_away_and_missing_where_they_are_torn(tmp_path):
+    small_run(tmp_path, [])
+    settings = tmp_path / "settings.json"
+    settings.write_text(json.dumps({"games": [KUHN], HOSTILE: HOSTILE}))
+    page = page_of(tmp_path)
+    assert re.search(r"<details>\s*<summary><h2 [^>]*>Settings</h2></summary>", page.html)
+    assert f'["{KUHN}"]' in page.text
+    assert page.text.count(printable(HOSTILE)) == 2
+    settings.write_text('{"games": [')
+    assert "Settings" not in page_of(tmp_path).text
+
+
+def test_labels_may_break_after_a_bracket_and_a_comma_only(tmp_path):
+    label = "a_b(c=1,d=&lt;(2,3)>\"'"
+    small_run(tmp_path, [game_record(1, game=label)], [{"step": 1, f"{label}/turns": 1, f"{label}/faults": 0.5}])
+    page = page_of(tmp_path)
+    assert "<bdi>a_b(<wbr>c=1,<wbr>d=&amp;lt;(<wbr>2,<wbr>3)&gt;&#34;&#39;</bdi>" in page.html
+    assert label in page.text
+    assert "overflow-wrap: anywhere" not in page.html
 
 
 def test_before_the_end_of_a_run_its_start_is_shown(tmp_path):

@@ -13,6 +13,8 @@ from spiral_trl.report_tables import (
     games_table,
     headline,
     league_table,
+    recent_games_table,
+    settings_table,
     time_table,
 )
 from spiral_trl.run_files import Alarm, Metrics
@@ -71,15 +73,44 @@ def test_alarms_are_counted_by_name_the_newest_first():
 def test_games_and_turns_are_shared_out():
     records = [game_record(0), game_record(1), game_record(2, opponent="random"), game_record(3, game=KUHN)]
     records[0]["turns"] *= 5
-    metrics = Metrics(
-        [{"step": step, f"{TIC}/turns": 1, f"{TIC}/share_of_turns": share} for step, share in ((1, 0.5), (2, 0.7))]
-    )
-    assert games_table(metrics, choose_games(records)).rows == (
+    assert games_table(choose_games(records)).rows == (
         (KUHN, "self", "1", "25.0%", "1", "12.5%", "1.0"),
         (TIC, "random", "1", "25.0%", "1", "12.5%", "1.0"),
         (TIC, "self", "2", "50.0%", "6", "75.0%", "3.0"),
-        (TIC, "all, last 20 steps", "", "", "", "60.0%", ""),
     )
+
+
+def test_the_shares_of_the_last_steps_are_means_over_them():
+    # 22 steps, of which the first two, with a share of 0, are not among the last 20: ten of 0.5 and ten of 0.7.
+    shares = [0.0] * 2 + [0.5, 0.7] * 10
+    records = [
+        {"step": step, f"{TIC}/turns": 1, f"{TIC}/share_of_turns": share, f"{KUHN}/turns": 1}
+        for step, share in enumerate(shares, start=1)
+    ]
+    table = recent_games_table(Metrics(records))
+    assert table.title == "Games and turns, last 20 steps"
+    assert table.rows == ((TIC, "", "60.0%"),)
+    assert len(set(table.columns)) == len(table.columns)
+
+
+def test_nash_conv_stands_in_the_headline_with_its_start():
+    name = f"nash_conv/{KUHN}"
+    records = [{"step": 0, name: 0.6512, f"{name}/other": 0.1}, {"step": 1, "loss": 1}, {"step": 10, name: 0.25}]
+    assert facts(records)["kuhn_poker"] == ("0.250", "NashConv at step 10; NashConv at step 0: 0.651")
+    assert facts(records[:1])["kuhn_poker"] == ("0.651", "NashConv at step 0")
+    assert facts(records[1:])["kuhn_poker"] == ("0.250", "NashConv at step 10")
+
+
+def test_settings_are_listed_as_they_are_written():
+    table = settings_table({"max_steps": 40, "opponents": {"self": 0.5}, "reward": "win", "bf16": False, "beta": None})
+    assert table.rows == (
+        ("max_steps", "40"),
+        ("opponents", '{"self": 0.5}'),
+        ("reward", "win"),
+        ("bf16", "false"),
+        ("beta", "null"),
+    )
+    assert table.is_folded
 
 
 def test_the_league_is_that_of_its_newest_step():
@@ -90,6 +121,7 @@ def test_the_league_is_that_of_its_newest_step():
     ]
     table = league_table(Metrics(records))
     assert table.title == "League at step 2"
+    assert "faded over about 100 games" in table.note
     assert table.rows == (("step 20", "", "", "60.0%"), ("step 100", "6", "25.0%", "40.0%"))
     assert league_table(Metrics([])).rows == ()
 

@@ -93,6 +93,23 @@ def test_alarms_need_a_step_a_name_and_a_message(tmp_path):
     assert RunFiles(tmp_path).alarms() == [Alarm(3, "n", "m")]
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b'{"max_steps": 40,\n "beta": 0.1}', {"max_steps": 40, "beta": 0.1}),
+        (b'{"max_steps": 40', {}),
+        (b"[1]", {}),
+        (b'{"a": "\xff"}', {}),
+        (b"", {}),
+        (None, {}),
+    ],
+)
+def test_settings_are_an_object_or_none(tmp_path, content, expected):
+    if content is not None:
+        (tmp_path / "settings.json").write_bytes(content)
+    assert RunFiles(tmp_path).settings() == expected
+
+
 def test_checkpoints_are_listed_by_step_with_whether_they_are_whole(tmp_path):
     for step, size in ((100, 500), (20, 100)):
         (tmp_path / f"checkpoint-{step}").mkdir()
