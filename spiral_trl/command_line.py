@@ -7,12 +7,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Sequence
+import re
+import sys
+import textwrap
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import MISSING, Field, dataclass, fields
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import yaml
 from datasets.utils.logging import disable_progress_bar  # pyright: ignore[reportMissingTypeStubs]
@@ -32,6 +35,19 @@ class BadInputError(ValueError):
     """What the user gave cannot be run; the message is one line."""
 
 
+@dataclass(frozen=True, slots=True)
+class HelpPage:
+    """What `--help` shows; `--help all` shows every option.
+
+    Attributes:
+        summary: What the command does, with an example.
+        groups: Options by the heading that they stand under.
+    """
+
+    summary: str
+    groups: Mapping[str, Sequence[str]]
+
+
 @contextmanager
 def one_line_errors(prefix: str = "") -> Generator[None]:
     """Turns errors about what the user gave into `BadInputError`, with `prefix` before their message."""
@@ -49,7 +65,9 @@ def quieten() -> None:
     disable_progress_bar()
 
 
-def parse_settings(argv: Sequence[str], sections: Sequence[Any], *, prog: str, configs: str) -> tuple[Any, ...]:
+def parse_settings(
+    argv: Sequence[str], sections: Sequence[Any], *, prog: str, configs: str, help_page: HelpPage
+) -> tuple[Any, ...]:
     """Returns one object a section, as `argv` and the config file that it names say; the command line wins.
 
     Args:
@@ -57,11 +75,15 @@ def parse_settings(argv: Sequence[str], sections: Sequence[Any], *, prog: str, c
         sections: Dataclasses whose fields are the options.
         prog: The command.
         configs: The folder of packaged configs, within the package.
+        help_page: What `--help` shows.
 
     Raises:
+        SystemExit: With code 0, after help.
         UnknownNameError: An option, a config or a key in it does not exist.
         ValueError: A value does not fit.
     """
+    if {"--help", "-h"} & set(argv):
+        _show_help(argv, sections, prog, configs, help_page)
     known = {each.name for section in sections for each in fields(section) if each.init}
     words = [part for word in argv for part in (word.split("=", 1) if word.startswith("--config=") else [word])]
     for word in words:
@@ -69,11 +91,15 @@ def parse_settings(argv: Sequence[str], sections: Sequence[Any], *, prog: str, c
             name = word[2:].partition("=")[0].replace("-", "_")
             if name not in known | {"config", "help"} and name.removeprefix("no_") not in known:
                 raise UnknownNameError("option", word.partition("=")[0], [f"--{each}" for each in known])
-    if "--config" in words[:-1]:
+    if words.count("--config") > 1:
+        raise ValueError("--config is given twice: name one config, and change its values by options")
+    if words[-1:] == ["--config"]:
+        raise ValueError(f"--config names no config: expected a file or {' or '.join(packaged_configs(configs))}")
+    if "--config" in words:
         at = words.index("--config") + 1
         words[at] = str(_config_file(words[at], configs))
         _check_keys(Path(words[at]), known)
-    return TrlParser(list(sections), prog=prog).parse_args_and_config(args=words)
+    return _Parser(list(sections), prog=prog).parse_args_and_config(args=words)
 
 
 def packaged_configs(configs: str) -> tuple[str, ...]:
@@ -92,6 +118,54 @@ def model_init_kwargs(model_args: ModelConfig, given: dict[str, Any] | str | Non
     if isinstance(given, dict):
         kwargs.update(given)
     return kwargs
+
+
+_SECOND_SPELLING: Final = re.compile(r"(--\w+)/--[\w/-]+:")
+
+
+class _Parser(TrlParser):
+    """Answers a bad value in one line, without the usage of some hundred options."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises ValueError with what is wrong."""
+        # Every option can be written with dashes as well, which nobody has to be told twice.
+        raise ValueError(_SECOND_SPELLING.sub(r"\1:", message))
+
+
+def _show_help(argv: Sequence[str], sections: Sequence[Any], prog: str, configs: str, page: HelpPage) -> NoReturn:
+    """Prints our own page, or all options after `all`, and exits."""
+    if "all" in argv:
+        _Parser(list(sections), prog=prog).print_help()
+        raise SystemExit(0)
+    options = {each.name: each for section in sections for each in fields(section)}
+    lines = [
+        f"usage: {prog} --config NAME_OR_FILE [--OPTION VALUE ...]",
+        "",
+        page.summary,
+        "",
+        _option_text("--config", f"A YAML file of options, or one of: {', '.join(packaged_configs(configs))}."),
+    ]
+    for heading, names in page.groups.items():
+        lines += ["", f"{heading}:"]
+        lines += [_option_text(f"--{name}", _help_of(options[name])) for name in names]
+    lines += ["", f"{prog} --help all lists the options of TRL and transformers as well.", ""]
+    sys.stdout.write("\n".join(lines))
+    raise SystemExit(0)
+
+
+def _help_of(option: Field[Any]) -> str:
+    text = str(option.metadata.get("help", "")).replace("%%", "%")
+    default = option.default if option.default_factory is MISSING else option.default_factory()
+    if default in (None, MISSING, "", []):
+        return text
+    return f"{text} [{' '.join(map(str, default)) if isinstance(default, list) else default}]"
+
+
+def _option_text(name: str, text: str) -> str:
+    """Returns the lines of one option, its help in a column of its own."""
+    lines = textwrap.wrap(text, width=88) or [""]
+    first = f"  {name:<30}" if len(name) < 30 else f"  {name}\n{'':32}"
+    return first + f"\n{'':32}".join(lines)
 
 
 def _config_file(name: str, configs: str) -> Path:

@@ -19,8 +19,17 @@ from spiral_envs.sources import find_source
 from spiral_trl.advantages import AdvantageEstimator, Estimator, RoleBaseline
 from spiral_trl.batching import RowUnit
 from spiral_trl.collapse import CollapseAction
+from spiral_trl.config_checks import (
+    check_agents,
+    check_generation_options,
+    check_nash_conv,
+    check_numbers,
+    check_steps,
+    checked_weights,
+    num_generations_of,
+    read_json,
+)
 from spiral_trl.league import LeagueSettings, Selection
-from spiral_trl.requests import NO_OPTIONS
 from spiral_trl.rewards import Reward
 from spiral_trl.sampling import Context
 from spiral_trl.schedule import LEAGUE, SELF, Schedule
@@ -107,7 +116,7 @@ class SelfPlayConfig(GRPOConfig):
     game_weights: list[float] | None = field(
         default=None, metadata={"help": "Share of every entry of games, summing to 1; by default all the same."}
     )
-    mix_by: str = field(default="games", metadata={"help": "Shares of the games, or of the turns."})
+    mix_by: str = field(default="games", metadata={"help": "What is shared out: games or turns."})
     opponents: dict[str, float] | str | None = field(
         default=None,
         metadata={"help": 'Weights by kind of opponent, as JSON: {"self": 0.5, "league": 0.3, "random": 0.2}.'},
@@ -118,7 +127,7 @@ class SelfPlayConfig(GRPOConfig):
     league_selection: str = field(
         default="uniform", metadata={"help": "Which snapshots play: latest, uniform or prioritised."}
     )
-    reward: str = field(default="score", metadata={"help": "Learn from the score of a game, or from its win."})
+    reward: str = field(default="score", metadata={"help": "What is learned from: score or win."})
     fault_penalty: float = field(default=0.0, metadata={"help": "Taken from whoever ends a game by a fault."})
     gamma: float = field(default=1.0, metadata={"help": "Discount a turn of the player's own."})
     advantage_estimator: str = field(
@@ -143,7 +152,7 @@ class SelfPlayConfig(GRPOConfig):
     collapse: str = field(default="warn", metadata={"help": "At signs of collapse: warn, stop or off."})
     baseline_decay: float = field(default=0.95, metadata={"help": "Decay of the role baselines."})
     baseline_order: str = field(
-        default="before", metadata={"help": "Score a return before or after it updates its baseline."}
+        default="before", metadata={"help": "When a return is scored, before or after it updates its baseline."}
     )
 
     # Defaults of GRPOConfig that self-play changes.
@@ -154,7 +163,9 @@ class SelfPlayConfig(GRPOConfig):
         default="token_truncate", metadata={"help": "Only token_truncate: truncated importance sampling a token."}
     )
     max_completion_length: int | None = field(default=4096, metadata={"help": "Longest reply in tokens."})
-    num_generations: int | None = field(default=2, metadata={"help": "Unused, but TRL checks that it divides a batch."})
+    num_generations: int | None = field(
+        default=None, metadata={"help": "Unused; by default a number that TRL accepts for the batch."}
+    )
     logging_steps: float = field(default=1, metadata={"help": "Steps between two lines of metrics."})
     save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints that are kept, at least 2."})
     max_steps: int = field(default=400, metadata={"help": "Optimizer steps of the run."})
@@ -178,6 +189,11 @@ class SelfPlayConfig(GRPOConfig):
         if self.use_cpu:
             # With several processes accelerate would name it cpu:0, onto which no checkpoint can be loaded.
             os.environ.setdefault("ACCELERATE_TORCH_DEVICE", "cpu")
+        check_numbers(self)
+        self._read_json()
+        if self.num_generations is None:
+            self.num_generations = num_generations_of(self)
+            self.num_generations_eval = 1
         super().__post_init__()
         if not self.games:
             raise ValueError("games is empty: name at least one game")
@@ -186,33 +202,25 @@ class SelfPlayConfig(GRPOConfig):
             if not source.zero_sum or len(source.roles) != 2:
                 raise ValueError(f"game {game!r} is not a zero-sum game of two: self-play trains on those only")
         find_style(self.prompt_style)
-        self._check_ranges()
         self._check_choices()
         self._check_opponents()
         self._check_watching()
         self._refuse_ignored_settings()
         self._check_batch()
 
-    def _check_ranges(self) -> None:
-        """Raises ValueError on a number out of its range."""
-        for name in (
-            "games_per_batch",
-            "max_prompt_length",
-            "max_concurrent_games",
-            "max_steps",
-            "max_completion_length",
-            "eval_pairs",
-        ):
+    def _read_json(self) -> None:
+        """Reads what the command line gives as JSON, and checks it.
+
+        Raises:
+            ValueError: It is no JSON, or not of the kind that is expected.
+        """
+        for name in self._VALID_DICT_FIELDS:
             value = getattr(self, name)  # the message names the field
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value!r}: expected at least 1")
-        for name in ("fault_penalty", "nash_conv_steps"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)!r}: expected at least 0")
-        if not 0 < self.gamma <= 1:
-            raise ValueError(f"gamma is {self.gamma!r}: expected above 0 and at most 1")
-        if self.logprob_gap_alarm <= 0:
-            raise ValueError(f"logprob_gap_alarm is {self.logprob_gap_alarm!r}: expected above 0")
+            if isinstance(value, str) and value.startswith("{"):
+                read_json(name, value)
+        check_generation_options(self.generation_kwargs)
+        if self.opponents is not None:
+            self.opponents = checked_weights(self.opponents)
 
     def _check_choices(self) -> None:
         """Raises UnknownNameError on a word that is none of those expected."""
@@ -234,6 +242,8 @@ class SelfPlayConfig(GRPOConfig):
     def _check_opponents(self) -> None:
         """Raises ValueError on a mix of games or opponents, or a league, that cannot be played."""
         self.schedule(seed=0)
+        agents = [each for each in self.opponent_weights if each not in (SELF, LEAGUE)]
+        check_agents("opponents", agents, self.games)
         if LEAGUE not in self.opponent_weights:
             return
         self.league_settings()
@@ -252,18 +262,16 @@ class SelfPlayConfig(GRPOConfig):
             raise ValueError("eval_strategy is on but nobody is to be played against: name eval_agents")
         for game in (*(self.eval_on or ()), *(self.nash_conv_games or ())):
             find_source(game)
+        check_agents("eval_agents", self.eval_agents or (), self.eval_on or self.games)
+        if self.nash_conv_steps:
+            check_nash_conv(self.nash_conv_games or ())
 
     def _check_batch(self) -> None:
         """Raises ValueError on sizes of a batch that do not go together."""
         games = self.games_per_batch or self.surely_fitting_games()
         if games % self.replays:
             raise ValueError(f"games_per_batch is {games}: expected a multiple of replays_per_deal, {self.replays}")
-        steps_per_batch = max(1, self.num_iterations * self.parts_per_batch // self.gradient_accumulation_steps)
-        if self.save_strategy == "steps" and self.save_steps % steps_per_batch:
-            raise ValueError(
-                f"save_steps is {self.save_steps!r}: expected a multiple of {steps_per_batch}, the optimizer steps"
-                " on a batch of games, because a checkpoint within a batch would lose the rest of it"
-            )
+        check_steps(self)
 
     def _refuse_ignored_settings(self) -> None:
         """Raises ValueError on settings of the base classes that self-play cannot honour."""
@@ -277,16 +285,15 @@ class SelfPlayConfig(GRPOConfig):
             raise ValueError(f"loss_type is {self.loss_type!r}: expected dr_grpo, the token sum over a constant")
         if self.mask_truncated_completions:
             raise ValueError("mask_truncated_completions is not supported: a truncated reply is a fault to learn from")
-        refused = sorted(NO_OPTIONS & set(self.generation_kwargs or {}))
-        if refused:
-            raise ValueError(f"generation_kwargs has {', '.join(refused)}: self-play decides how a reply ends")
+        if self.save_only_model:
+            raise ValueError("save_only_model is not supported: a run could not go on from its checkpoints")
         if self.scale_rewards != "none":
             raise ValueError(f"scale_rewards {self.scale_rewards!r} is not supported: advantages are not normalised")
 
     @property
     def opponent_weights(self) -> dict[str, float]:
         """The weight of every kind of opponent."""
-        assert not isinstance(self.opponents, str), "TrainingArguments reads the JSON"
+        assert not isinstance(self.opponents, str), "read in __post_init__"
         return {SELF: 1.0} if self.opponents is None else dict(self.opponents)
 
     @property

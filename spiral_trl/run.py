@@ -7,12 +7,15 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
+from safetensors import SafetensorError
 from transformers import (
     AutoTokenizer,
     PreTrainedTokenizerBase,
@@ -23,11 +26,15 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.trainer_callback import ProgressCallback as TqdmCallback
+from transformers.trainer_utils import IntervalStrategy
 from trl import ModelConfig, get_peft_config
 
+from spiral_envs.errors import MissingExtraError
+from spiral_trl.checkpoints import RestoreError
 from spiral_trl.command_line import (
     INTERRUPTED,
     STOPPED,
+    BadInputError,
     model_init_kwargs,
     one_line_errors,
     packaged_configs,
@@ -36,9 +43,11 @@ from spiral_trl.command_line import (
 )
 from spiral_trl.config import SelfPlayConfig
 from spiral_trl.embedded import EMBEDDED
+from spiral_trl.league import NoRoomError
 from spiral_trl.progress import ProgressCallback, make_progress
 from spiral_trl.records import JsonLines
 from spiral_trl.report import Strength, compare, save_about, terminal_table, write_report
+from spiral_trl.run_settings import HELP_PAGE, describe, save_settings
 from spiral_trl.sampling import GenerationError
 from spiral_trl.serving import check_server
 from spiral_trl.strength import ModelUnderTest, pairings
@@ -53,7 +62,7 @@ class RunArguments:
     Attributes:
         resume: Whether to go on from the last complete checkpoint of `output_dir`.
         eval_games: Games in each seat against each reference agent, before and after; 0 leaves the evaluation out.
-        supervised_steps: Supervised steps of the embedded model before self-play.
+        supervised_steps: Supervised steps of the embedded model before self-play, at least 1.
     """
 
     resume: bool = field(default=False, metadata={"help": "Go on from the last complete checkpoint of output_dir."})
@@ -63,6 +72,20 @@ class RunArguments:
     supervised_steps: int = field(
         default=WarmupSettings().steps, metadata={"help": "Supervised steps of the embedded model before self-play."}
     )
+
+    def __post_init__(self) -> None:
+        """Checks the settings once.
+
+        Raises:
+            ValueError: A value out of its range.
+        """
+        if self.eval_games < 0:
+            raise ValueError(f"eval_games is {self.eval_games!r}: expected at least 0")
+        if self.supervised_steps < 1:
+            raise ValueError(
+                f"supervised_steps is {self.supervised_steps!r}: expected at least 1, because the embedded model knows"
+                " no move before its warm-up"
+            )
 
 
 _SECTIONS: Final[tuple[Any, ...]] = (RunArguments, SelfPlayConfig, ModelConfig)
@@ -87,6 +110,8 @@ def run(argv: Sequence[str]) -> int:
         reached = f"the last checkpoint is {saved.name}" if saved else "there is no checkpoint yet"
         console.print(f"stopped; {reached}; the same command with --resume goes on")
         return INTERRUPTED
+    except (RestoreError, NoRoomError) as error:
+        raise BadInputError(" ".join(str(error).split())) from error
     except (GenerationError, NonFiniteLossError) as error:
         console.print(f"stopped: {error}", style="red", markup=False, highlight=False)
         return STOPPED
@@ -110,19 +135,20 @@ def _train(
     """
     output = Path(str(args.output_dir))
     with one_line_errors():
-        if args.use_vllm and args.vllm_mode == "server":
-            check_server(args.vllm_server_url, timeout_s=args.vllm_server_timeout)
+        _check_output(output)
+        _check_generation(args, console)
         path, sentence = _starting_model(model_args, arguments, args, output, console)
     with one_line_errors(f"cannot load model {path!r}: "):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             path, padding_side="left", revision=model_args.model_revision, trust_remote_code=args.trust_remote_code
         )
-        args.model_init_kwargs = model_init_kwargs(model_args, args.model_init_kwargs)
-        trainer = SelfPlayTrainer(
-            model=path, args=args, processing_class=tokenizer, peft_config=get_peft_config(model_args)
-        )
+    args.model_init_kwargs = model_init_kwargs(model_args, args.model_init_kwargs)
+    with one_line_errors():
+        trainer = _make_trainer(path, args, model_args, tokenizer)
     tested = trainer.under_test
     is_evaluating = arguments.eval_games > 0 and trainer.accelerator.num_processes == 1
+    if arguments.eval_games and not is_evaluating and trainer.is_world_process_zero():
+        console.print("eval_games is left out: it measures in a single process only; name eval_agents instead")
     before = _measured(
         output / "before.json", tested, args, arguments, console, is_wanted=is_evaluating, is_kept=arguments.resume
     )
@@ -130,7 +156,8 @@ def _train(
     metrics = JsonLines(output / "metrics.jsonl")
     if trainer.is_world_process_zero():
         metrics.rewind(checkpoint_step(checkpoint) if checkpoint else 0)
-        save_about(output, [sentence, _describe(args)])
+        save_about(output, [sentence, describe(args, model_args)])
+        save_settings(output, (arguments, args, model_args))
     progress = ProgressCallback(console)
     # One bar is enough, and the figures are in the file.
     for plain_output in (PrinterCallback, TqdmCallback):
@@ -164,7 +191,18 @@ def parse(argv: Sequence[str]) -> tuple[RunArguments, SelfPlayConfig, ModelConfi
         word.startswith("--config") for word in argv
     ):
         raise ValueError(f"name a config, --config {' or '.join(config_names())}, or a model with --model_name_or_path")
-    arguments, args, model_args = parse_settings(argv, _SECTIONS, prog="spiral-train", configs="configs")
+    arguments, args, model_args = parse_settings(
+        argv, _SECTIONS, prog="spiral-train", configs="configs", help_page=HELP_PAGE
+    )
+    if args.resume_from_checkpoint is not None:
+        raise ValueError("resume_from_checkpoint is not read by this command: use --resume")
+    if args.logging_strategy != "steps":
+        raise ValueError(
+            f"logging_strategy is {IntervalStrategy(args.logging_strategy).value!r}: expected 'steps', because the"
+            " report is drawn from the lines of metrics"
+        )
+    if arguments.eval_games and find_spec("pyspiel") is None and any("kuhn_poker" in game for game in args.games):
+        raise MissingExtraError("NashConv (eval_games with Kuhn poker)", "openspiel")
     return arguments, args, model_args
 
 
@@ -209,6 +247,52 @@ def _checkpoint_to_resume(output: Path, *, is_resuming: bool) -> Path | None:
     return None
 
 
+def _check_output(output: Path) -> None:
+    """Raises OSError when nothing can be written to the folder of the run; none is made yet."""
+    there = next(each for each in (output.absolute(), *output.absolute().parents) if each.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"cannot write to output_dir {output}: {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(f"cannot write to output_dir {output}: {there} is not writable")
+
+
+def _check_generation(args: SelfPlayConfig, console: Console) -> None:
+    """Waits for the server that generates, if there is one.
+
+    Raises:
+        ConnectionError: It does not answer in time.
+        ValueError: Self-play cannot train with it.
+        MissingExtraError: vLLM is not installed here.
+    """
+    if not args.use_vllm:
+        return
+    if find_spec("vllm") is None:
+        raise MissingExtraError("generation on vLLM", "vllm")
+    if args.vllm_mode == "server":
+        if args.process_index == 0:
+            console.print(f"waiting for {args.vllm_server_url} (up to {args.vllm_server_timeout:g} s)", highlight=False)
+        check_server(args.vllm_server_url, timeout_s=args.vllm_server_timeout)
+
+
+def _make_trainer(
+    path: str, args: SelfPlayConfig, model_args: ModelConfig, tokenizer: PreTrainedTokenizerBase
+) -> SelfPlayTrainer:
+    """Loads the weights; what is wrong with a setting keeps its own message.
+
+    Raises:
+        OSError: The weights cannot be loaded, or a server does not answer.
+        ValueError: A setting does not fit the model.
+    """
+    try:
+        return SelfPlayTrainer(
+            model=path, args=args, processing_class=tokenizer, peft_config=get_peft_config(model_args)
+        )
+    except ConnectionError:
+        raise
+    except (OSError, SafetensorError) as error:
+        raise OSError(f"cannot load model {path!r}: {error}") from error
+
+
 def _starting_model(
     model_args: ModelConfig, arguments: RunArguments, args: SelfPlayConfig, output: Path, console: Console
 ) -> tuple[str, str]:
@@ -232,14 +316,6 @@ def _starting_model(
         )
         progress.update(task, completed=settings.steps)
     return str(folder), sentence
-
-
-def _describe(args: SelfPlayConfig) -> str:
-    return (
-        f"Self-play: {args.max_steps} steps, games {', '.join(dict.fromkeys(args.games))}, learning rate"
-        f" {args.learning_rate:g}, KL weight {args.beta:g}, role baselines with decay {args.baseline_decay:g},"
-        f" seed {args.seed}."
-    )
 
 
 def _measured(

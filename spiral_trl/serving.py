@@ -66,7 +66,7 @@ def check_server(base_url: str, *, timeout_s: float, installed_version: str | No
     """
     base_url = base_url.rstrip("/")
     _wait_for(base_url, timeout_s)
-    version = _asked(base_url, "/version")["version"]
+    version = _version(base_url)
     _compare_versions(base_url, version, installed_version or _installed_version())
     config = _described(base_url)
     model_config = config["model_config"]
@@ -151,12 +151,39 @@ class _Answer(TypedDict):
     vllm_config: _VllmConfig
 
 
+def _version(base_url: str) -> str:
+    """Returns the version of the server's vLLM.
+
+    Raises:
+        ValueError: What answers is another kind of server.
+    """
+    try:
+        version = _asked(base_url, "/version")["version"]
+    except _NoSuchPageError as error:
+        raise ValueError(f"{error}: is it `vllm serve`?") from error
+    except (KeyError, TypeError) as error:
+        raise ValueError(_no_vllm(base_url, "/version")) from error
+    if not str(version)[:1].isdigit():
+        raise ValueError(_no_vllm(base_url, "/version"))
+    return str(version)
+
+
+def _no_vllm(base_url: str, path: str) -> str:
+    return f"the server at {base_url} answers {path} as vLLM does not: is it `vllm serve`?"
+
+
 def _described(base_url: str) -> _VllmConfig:
     """Returns the server's own configuration."""
     try:
-        return _asked(base_url, "/server_info?config_format=json")["vllm_config"]
+        config = _asked(base_url, "/server_info?config_format=json")["vllm_config"]
+        model = config["model_config"]
+        # All that is read of it.
+        _ = config["weight_transfer_config"], model["model"], model["max_model_len"], model["logprobs_mode"]
     except _NoSuchPageError as error:
         raise ValueError(_start_again(base_url, "runs without its development endpoints")) from error
+    except (KeyError, TypeError) as error:
+        raise ValueError(_no_vllm(base_url, "/server_info")) from error
+    return config
 
 
 def _asked(base_url: str, path: str, data: Mapping[str, object] | None = None) -> _Answer:

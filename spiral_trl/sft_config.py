@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 import torch
@@ -17,7 +17,7 @@ from spiral_envs.agents import agent_names
 from spiral_envs.errors import UnknownNameError
 from spiral_envs.prompts import find_style
 from spiral_envs.sources import find_source
-from spiral_trl.command_line import packaged_configs, parse_settings
+from spiral_trl.command_line import HelpPage, packaged_configs, parse_settings
 from spiral_trl.sft import Keep
 
 
@@ -153,7 +153,9 @@ def parse_sft(argv: Sequence[str]) -> tuple[SftArguments, ImitationConfig, Model
         UnknownNameError: An option, a config or a key in it does not exist.
         ValueError: A value does not fit.
     """
-    arguments, args, model_args = parse_settings(argv, _SECTIONS, prog="spiral-train sft", configs=_CONFIGS)
+    arguments, args, model_args = parse_settings(
+        argv, _SECTIONS, prog="spiral-train sft", configs=_CONFIGS, help_page=_HELP
+    )
     return arguments, args, model_args
 
 
@@ -173,3 +175,24 @@ def _check_expert(expert: str) -> None:
 _CONFIGS: Final = "configs/sft"
 
 _SECTIONS: Final[tuple[Any, ...]] = (SftArguments, ImitationConfig, ModelConfig)
+
+_HELP: Final = HelpPage(
+    "Records games of experts and trains a model to imitate them:\n"
+    "  spiral-train sft --experts minimax --games tic_tac_toe_v0 --model_name_or_path embedded --output_dir FOLDER",
+    {
+        "What is imitated": tuple(each.name for each in fields(SftArguments)),
+        "How it is trained": (
+            "model_name_or_path",
+            "output_dir",
+            "max_steps",
+            "num_train_epochs",
+            "learning_rate",
+            "per_device_train_batch_size",
+            "max_length",
+            "save_steps",
+            "seed",
+            "use_cpu",
+            "use_peft",
+        ),
+    },
+)

@@ -17,12 +17,14 @@ A package adds kinds of agents through the entry-point group `spiral_envs.agents
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from typing import Final
 
 from spiral_envs.agents.base import Agent
 from spiral_envs.errors import MissingExtraError, UnknownNameError
+from spiral_envs.sources import find_source
 
 AgentFactory = Callable[..., Agent]
 
@@ -59,6 +61,33 @@ def make_agent(agent_string: str, *, seed: int = 0) -> Agent:
         plugin: AgentFactory = entry.load()
         return plugin(argument, seed=seed)
     raise UnknownNameError("agent", kind, agent_names())
+
+
+def check_agent(agent_string: str, games: Iterable[str]) -> None:
+    """Raises when `agent_string` surely names no agent for `games`, without what making one may cost.
+
+    No model is loaded, no game is solved and nothing is asked of a network, so that an agent that passes may still
+    fail. Kinds that other packages add are known by their name only.
+
+    Args:
+        agent_string: As in `make_agent`.
+        games: Ids, with options in parentheses if you like.
+
+    Raises:
+        UnknownNameError: No such kind of agent, or game.
+        ValueError: The kind takes no argument, or not this one; or it cannot play a game.
+        MissingExtraError: The agent needs packages that are not installed.
+    """
+    kind, _, argument = agent_string.partition(":")
+    if kind not in agent_names():
+        raise UnknownNameError("agent", kind, agent_names())
+    if kind == "openai":
+        _check_openai(argument)
+    elif kind in _BUILT_IN:
+        make_agent(agent_string)
+    if kind in _FIRST_MOVES:
+        for game in games:
+            _FIRST_MOVES[kind](game)
 
 
 def _random(argument: str | None, seed: int) -> Agent:
@@ -110,6 +139,46 @@ def _openai(argument: str | None, seed: int) -> Agent:
     return OpenAIAgent(parse_endpoint(argument or ""), seed=seed)
 
 
+def _check_openai(argument: str) -> None:
+    try:
+        from spiral_envs.agents.openai import parse_endpoint
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"the openai agent (no module {error.name})", "agents") from error
+    parse_endpoint(argument)
+
+
+def _try_minimax(game: str) -> None:
+    """Lets a minimax agent of the least depth choose the first move of a game."""
+    from spiral_envs.agents.minimax import MinimaxAgent
+
+    _ask_once(MinimaxAgent(seed=0, depth=1), game)
+
+
+def _try_mcts(game: str) -> None:
+    """Lets an mcts agent with one simulation choose the first move of a game."""
+    from spiral_envs.agents.mcts import MctsAgent
+
+    _ask_once(MctsAgent(seed=0, simulations=1), game)
+
+
+def _ask_once(agent: Agent, game: str) -> None:
+    match = find_source(game).start(seed=0)
+    assert match.seat_to_move is not None, "no match is over before its first move"
+    agent.act([match.view(match.seat_to_move)])
+
+
+def _check_cfr(game: str) -> None:
+    source = find_source(game)
+    spec = source.spec
+    if spec is None or spec.perfect_information or not spec.zero_sum or spec.talk or len(source.roles) != 2:
+        raise ValueError(
+            f"the cfr agent cannot play {source.label}: it needs two players, hidden information, returns that sum to 0"
+            " and moves that can be listed"
+        )
+    if find_spec("pyspiel") is None:
+        raise MissingExtraError("the cfr agent", "openspiel")
+
+
 def _whole_number(kind: str, argument: str, name: str, largest: int) -> int:
     """Returns the number in `kind:argument`.
 
@@ -136,3 +205,10 @@ _BUILT_IN: Final[dict[str, Callable[[str | None, int], Agent]]] = {
 """Each is made from its argument, None when the agent string has no colon, and a seed."""
 
 _WITH_ARGUMENT: Final = frozenset({"minimax", "mcts", "openai"})
+
+_FIRST_MOVES: Final[dict[str, Callable[[str], None]]] = {
+    "minimax": _try_minimax,
+    "mcts": _try_mcts,
+    "cfr": _check_cfr,
+}
+"""How the kinds that do not play every game are tried on one."""

@@ -1,10 +1,14 @@
 """Settings that cannot work are refused with one clear line."""
 
+import math
+
 import pytest
 
 from spiral_trl import SelfPlayConfig
 
 GOOD = {"output_dir": "unused", "use_cpu": True, "per_device_train_batch_size": 16, "gradient_accumulation_steps": 4}
+
+EVALUATED = {"eval_strategy": "steps", "eval_steps": 5}
 
 
 def config(**settings):
@@ -64,6 +68,63 @@ def config(**settings):
         ({"nash_conv_games": ["kuhn_pokr_v0"]}, "unknown game 'kuhn_pokr_v0': did you mean kuhn_poker_v0?"),
         ({"generation_kwargs": {"stop": ["a"], "n": 2}}, "generation_kwargs has n, stop: self-play decides"),
         ({"save_steps": 3, "num_iterations": 2}, "save_steps is 3: expected a multiple of 2"),
+        ({"per_device_train_batch_size": 0}, "per_device_train_batch_size is 0: expected at least 1"),
+        ({"gradient_accumulation_steps": 0}, "gradient_accumulation_steps is 0: expected at least 1"),
+        ({"num_iterations": 0}, "num_iterations is 0: expected at least 1"),
+        ({"steps_per_generation": 0}, "steps_per_generation is 0: expected at least 1"),
+        ({"games_per_batch": 2.5}, "games_per_batch is 2.5: expected a whole number from 1"),
+        ({"temperature": 0.0}, "temperature is 0.0: expected above 0"),
+        ({"top_p": 0.0}, "top_p is 0.0: expected above 0 and at most 1"),
+        ({"top_p": 1.1}, "top_p is 1.1: expected above 0 and at most 1"),
+        ({"beta": -0.1}, "beta is -0.1: expected at least 0"),
+        ({"learning_rate": -1e-6}, "learning_rate is -1e-06: expected at least 0"),
+        ({"learning_rate": "fast"}, "learning_rate is 'fast': expected at least 0"),
+        ({"max_grad_norm": -1.0}, "max_grad_norm is -1.0: expected at least 0"),
+        ({"fault_penalty": math.inf}, "fault_penalty is inf: expected at least 0"),
+        ({"gamma": math.nan}, "gamma is nan: expected above 0 and at most 1"),
+        ({"league_disk_gb": math.inf}, "league_disk_gb is inf: expected at least 0"),
+        ({"games": "tic_tac_toe_v0"}, "games is 'tic_tac_toe_v0': expected a list"),
+        ({"opponents": "self"}, 'opponents is \'self\': expected JSON such as {"self": 0.5, "random": 0.5}'),
+        ({"opponents": "null"}, "opponents is 'null': expected JSON such as"),
+        ({"opponents": "[1,2]"}, "opponents is '[1,2]': expected JSON such as"),
+        ({"opponents": '{"self": 0.5'}, "opponents is '{\"self\": 0.5': expected JSON such as"),
+        ({"opponents": {"self": "half"}}, "opponents gives 'self' the weight 'half': expected a number"),
+        ({"opponents": {"self": 0.5, "human": 0.5}}, "opponents names human"),
+        ({"opponents": {"mcts:many": 1.0}}, "cannot read agent 'mcts:many': expected mcts:N"),
+        ({"opponents": {"random:1": 1.0}}, "agent 'random' takes no argument, got 'random:1'"),
+        ({"opponents": {"minimax:0": 1.0}}, "cannot read agent 'minimax:0': expected minimax:DEPTH"),
+        ({"opponents": {"minimax:2": 1.0}}, "the minimax agent cannot play kuhn_poker"),
+        ({"opponents": {"mcts:5": 1.0}}, "the mcts agent cannot play kuhn_poker"),
+        ({"opponents": {"cfr": 1.0}}, "the cfr agent cannot play tic_tac_toe"),
+        ({"opponents": {"openai:m@URL": 1.0}}, "cannot read agent 'openai:m@URL'"),
+        ({**EVALUATED, "eval_agents": ["hf:"]}, "eval_agents names 'hf:' without a model: expected hf:PATH_OR_ID"),
+        (
+            {**EVALUATED, "eval_agents": ["hf:./no/such"]},
+            "eval_agents names 'hf:./no/such': there is no folder ./no/such",
+        ),
+        ({**EVALUATED, "eval_agents": ["rando"]}, "unknown agent 'rando': did you mean random?"),
+        ({**EVALUATED, "eval_agents": ["self"]}, "unknown agent 'self'"),
+        ({**EVALUATED, "eval_agents": ["human"]}, "eval_agents names human"),
+        ({**EVALUATED, "eval_agents": ["minimax"]}, "the minimax agent cannot play kuhn_poker"),
+        ({**EVALUATED, "eval_agents": ["vllm:/no/such"]}, "there is no folder /no/such"),
+        ({"nash_conv_steps": 5, "nash_conv_games": ["simple_negotiation_v0"]}, "nash_conv_games has simple_negotia"),
+        ({"generation_kwargs": {"max_new_tokens": 9}}, "generation_kwargs has max_new_tokens: self-play decides"),
+        ({"generation_kwargs": '{"num_return_sequences": 2}'}, "generation_kwargs has num_return_sequences"),
+        ({"generation_kwargs": '{"top_k": 2'}, "generation_kwargs is '{\"top_k\": 2': expected JSON such as"),
+        ({"generation_kwargs": "top_k"}, "generation_kwargs is 'top_k': expected JSON such as"),
+        ({"model_init_kwargs": '{"dtype"'}, "model_init_kwargs is '{\"dtype\"': expected JSON"),
+        (
+            {"steps_per_generation": 2, "games_per_batch": 1},
+            "gradient_accumulation_steps is 4: expected a divisor of 2",
+        ),
+        ({"steps_per_generation": 6}, "gradient_accumulation_steps is 4: expected a divisor of 6"),
+        ({"num_iterations": 2, "max_steps": 5, "save_steps": 2}, "max_steps is 5: expected a multiple of 2"),
+        # 0.3 of 10 steps are 3.
+        ({"num_iterations": 2, "max_steps": 10, "save_steps": 0.3}, "save_steps is 0.3: expected a multiple of 2"),
+        ({"save_steps": 5, "logging_steps": 2}, "save_steps is 5: expected a multiple of logging_steps, 2"),
+        ({"nash_conv_steps": 5, "logging_steps": 2}, "nash_conv_steps is 5: expected a multiple of logging_steps, 2"),
+        ({"nash_conv_steps": 5, "logging_strategy": "no"}, "logging_strategy is 'no' with nash_conv_steps 5"),
+        ({"save_only_model": True}, "save_only_model is not supported: a run could not go on"),
         ({"scale_rewards": "group"}, "scale_rewards 'group' is not supported: advantages are not normalised"),
     ],
     ids=lambda value: ",".join(f"{name}={each}" for name, each in value.items()) if isinstance(value, dict) else "",
@@ -161,3 +222,43 @@ def test_two_configs_do_not_share_their_list_of_games():
 def test_a_bridged_game_of_unknown_length_asks_for_the_number_of_games():
     with pytest.raises(ValueError, match="how long a game of pettingzoo:tictactoe_v3 can be is not known"):
         SelfPlayConfig(games=["pettingzoo:tictactoe_v3"], output_dir="unused", use_cpu=True)
+
+
+def test_a_share_of_all_steps_is_a_number_of_steps():
+    # 0.1 of 40 steps are 4, a multiple of both 2 and 4.
+    assert config(max_steps=40, save_steps=0.1, logging_steps=0.05, num_iterations=2).save_steps == 0.1
+    assert config(max_steps=40, save_steps=0.1, logging_steps=4).logging_steps == 4
+
+
+@pytest.mark.parametrize(("rows", "parts", "expected"), [(21, 1, 3), (7, 5, 5), (16, 4, 2), (13, 1, 13)])
+def test_any_number_of_rows_makes_a_batch(rows, parts, expected):
+    made = config(
+        games=["tic_tac_toe_v0"],
+        per_device_train_batch_size=rows,
+        gradient_accumulation_steps=parts,
+        games_per_batch=1,
+        **EVALUATED,
+        eval_agents=["random"],
+    )
+    # The least divisor from 2, by hand.
+    assert made.num_generations == expected
+    assert made.rows_per_batch == rows * parts
+
+
+def test_a_batch_of_a_single_row_is_refused():
+    with pytest.raises(ValueError, match="a batch has 1 row: expected at least 2, so raise per_device_train_batch"):
+        config(per_device_train_batch_size=1, gradient_accumulation_steps=1, games_per_batch=1)
+
+
+def test_agents_that_can_play_all_games_are_accepted():
+    poker = ["kuhn_poker_v0(hands=1)"]
+    assert config(games=poker, opponents={"cfr": 0.5, "random": 0.5}).opponent_weights["cfr"] == 0.5
+    made = config(
+        games=["tic_tac_toe_v0"],
+        opponents={"minimax": 0.5, "mcts:100000": 0.5},
+        nash_conv_steps=5,
+        nash_conv_games=poker,
+        **EVALUATED,
+        eval_agents=["minimax", "random"],
+    )
+    assert made.eval_agents == ["minimax", "random"]

@@ -5,6 +5,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -61,7 +62,7 @@ def assert_refused(capsys, argv, message):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "name a config, --config quickstart or qwen3_4b or smollm2, or a model with --model_name_or_path"),
+        ([], "name a config, --config kuhn or quickstart or qwen3_4b or smollm2, or a model with --model_name_or_path"),
         (["--config", "quikstart"], "unknown config 'quikstart': did you mean quickstart?"),
         (["--config=quikstart"], "unknown config 'quikstart': did you mean quickstart?"),
         (["--config", "quickstart", "--learning_rat", "1"], "'--learning_rat': did you mean --learning_rate"),
@@ -80,7 +81,15 @@ def assert_refused(capsys, argv, message):
         ),
         (["--config", "quickstart", "--save_total_limit", "1"], "save_total_limit must be at least 2"),
         (["--config", "quickstart", "--games_per_batch", "0"], "games_per_batch is 0: expected at least 1"),
-        (["--model_name_or_path", "/no/such/folder", *FAST], "/no/such/folder"),
+        (["--model_name_or_path", "/no/such/folder", *FAST], "cannot load model '/no/such/folder': "),
+        (["--config", "quickstart", "--games_per_batch", "x"], "argument --games_per_batch: invalid int value: 'x'"),
+        (["--config", "quickstart", "--config", "smollm2"], "--config is given twice: name one config"),
+        (["--config", "quickstart", "--resume_from_checkpoint", "a"], "is not read by this command: use --resume"),
+        (["--config", "smollm2", "--logging_strategy", "no"], "logging_strategy is 'no': expected 'steps'"),
+        (["--config", "quickstart", "--eval_games", "-1"], "eval_games is -1: expected at least 0"),
+        (["--config", "quickstart", "--supervised_steps", "0"], "supervised_steps is 0: expected at least 1"),
+        (["--config", "quickstart", "--supervised_steps", "-1"], "supervised_steps is -1: expected at least 1"),
+        (["--config", "quickstart", "--opponents", '{"self": 1'], "opponents is '{\"self\": 1': expected JSON such"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -127,6 +136,61 @@ def test_a_model_without_a_chat_template_is_refused_with_the_plain_style(capsys,
     assert_refused(capsys, argv, "has no chat template: use a chat model, or --prompt_style plain")
 
 
+def test_a_config_without_a_name_is_refused(capsys):
+    assert_refused(capsys, ["--config"], "--config names no config: expected a file or ")
+
+
+def test_generation_on_vllm_without_vllm_is_refused_before_anything_is_loaded(capsys, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    # There is no such model, which would be said first.
+    argv = ["--model_name_or_path", "/no/such/folder", "--output_dir", tmp_path / "run", *FAST, "--use_vllm"]
+    assert_refused(capsys, argv, "generation on vLLM needs packages that are not installed")
+
+
+def test_an_output_folder_that_cannot_be_made_is_refused(capsys, tmp_path, warm_folder):
+    (tmp_path / "file").touch()
+    argv = ["--model_name_or_path", warm_folder, "--output_dir", tmp_path / "file" / "run", *FAST]
+    assert_refused(capsys, argv, f"cannot write to output_dir {tmp_path / 'file' / 'run'}: ")
+
+
+def test_a_context_without_room_keeps_its_own_message(capsys, tmp_path, warm_folder):
+    argv = ["--model_name_or_path", warm_folder, "--output_dir", tmp_path / "run", *FAST]
+    code, _, err = run(capsys, *argv, "--max_completion_length", "100000")
+    assert code == 2
+    assert err.startswith("spiral-train: max_completion_length 100000 leaves no room for a prompt in a context of ")
+
+
+def test_torn_weights_are_refused_in_one_line(capsys, tmp_path, warm_folder):
+    shutil.copytree(warm_folder, tmp_path / "torn")
+    weights = tmp_path / "torn" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    argv = ["--model_name_or_path", tmp_path / "torn", "--output_dir", tmp_path / "run", *FAST]
+    assert_refused(capsys, argv, f"cannot load model '{tmp_path / 'torn'}': ")
+
+
+def test_a_run_of_other_games_is_not_gone_on_with(capsys, tmp_path, warm_folder):
+    output = tmp_path / "run"
+    argv = ["--model_name_or_path", warm_folder, "--output_dir", output, *FAST, "--save_steps", "1"]
+    assert run(capsys, *argv, "--max_steps", "1")[0] == 0
+    other = [*argv, "--max_steps", "2", "--resume", "--games", TIC_TAC_TOE]
+    code, _, err = run(capsys, *other)
+    assert code == 2, err
+    assert "Traceback" not in err
+    assert "games" in err.splitlines()[-1]
+    # What was there is as it was.
+    assert [step["step"] for step in JsonLines(output / "metrics.jsonl").read()] == [1]
+
+
+def test_ctrl_c_while_settings_are_read_ends_without_a_traceback(capsys, monkeypatch):
+    def interrupted(argv):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("spiral_trl.run.run", interrupted)
+    code, _, err = run(capsys, "--config", "quickstart")
+    assert code == 130
+    assert err == "spiral-train: stopped\n"
+
+
 def test_a_folder_that_holds_a_run_is_refused_with_what_to_do(capsys, tmp_path, warm_folder):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "metrics.jsonl").write_text('{"step": 1}\n')
@@ -138,6 +202,10 @@ def test_a_folder_that_holds_a_run_is_refused_with_what_to_do(capsys, tmp_path, 
 def test_help_lists_the_options_of_self_play(capsys):
     code, out, _ = run(capsys, "--help")
     assert code == 0
+    assert "quickstart, qwen3_4b, smollm2" in out
+    assert "spiral-train sft" in out
+    assert "--adam_beta2" not in out, "options of TRL and transformers are behind --help all"
+    assert len(out.splitlines()) < 120
     for option in (
         "--games",
         "--resume",
@@ -149,14 +217,28 @@ def test_help_lists_the_options_of_self_play(capsys):
         assert option in out
 
 
+def test_help_all_lists_the_options_of_trl_as_well(capsys):
+    code, out, _ = run(capsys, "--help", "all")
+    assert code == 0
+    for option in ("--games", "--adam_beta2", "--loss_type"):
+        assert option in out
+
+
+def test_help_of_the_supervised_command_lists_its_own_options(capsys):
+    code, out, _ = run(capsys, "sft", "--help")
+    assert code == 0
+    assert "--experts" in out
+    assert "spiral-train sft --help all" in out
+
+
 # -- the packaged configs ----------------------------------------------------------------------------------------------
 
 
-def test_the_packaged_configs_are_the_three_documented_ones():
-    assert config_names() == ("quickstart", "qwen3_4b", "smollm2")
+def test_the_packaged_configs_are_the_four_documented_ones():
+    assert config_names() == ("kuhn", "quickstart", "qwen3_4b", "smollm2")
 
 
-@pytest.mark.parametrize("name", ["quickstart", "qwen3_4b", "smollm2"])
+@pytest.mark.parametrize("name", ["kuhn", "quickstart", "qwen3_4b", "smollm2"])
 def test_a_packaged_config_parses_and_every_value_arrives(name, tmp_path):
     # Without a GPU, bf16 and vLLM settings are taken as they are; nothing is loaded.
     extra = ["--bf16", "false"] if name == "qwen3_4b" else []
@@ -294,6 +376,27 @@ def test_the_report_says_what_the_warm_up_was_and_shows_before_and_after(finishe
     assert "NashConv" in page
     assert "v random" in page
     assert "v minimax" in page
+
+
+def test_the_report_says_what_the_run_was(finished):
+    about = json.loads((finished / "about.json").read_text())[1]
+    assert "Self-play: 2 steps, seed 42, learning rate 0.0008, KL weight 0.3." in about
+    assert "Games: 2 x tic_tac_toe_v0, 5 x kuhn_poker_v0(hands=1,payoff=chips), 2 x simple_negotiation_v0" in about
+    assert "Opponents: itself only." in about
+    assert (
+        "It learns from the score of a game, taken against the average of the role, with decay 0.95; gamma 1." in about
+    )
+
+
+def test_the_settings_that_are_not_the_defaults_are_kept(finished):
+    settings = json.loads((finished / "settings.json").read_text())
+    assert settings["max_steps"] == 2
+    assert settings["games"].count("tic_tac_toe_v0") == 2
+    assert settings["model_name_or_path"] == "embedded"
+    assert settings["supervised_steps"] == 2
+    # Defaults, and what transformers makes of them.
+    for name in ("baseline_decay", "report_to", "opponents", "accelerator_config", "hub_token"):
+        assert name not in settings
 
 
 def test_a_finished_run_is_not_overwritten(finished, capsys):

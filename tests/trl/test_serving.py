@@ -144,7 +144,21 @@ def test_a_server_that_is_still_starting_is_waited_for():
 def test_what_is_no_vllm_server_is_named():
     stub = Stub()
     del stub.pages["/version"]
-    with serving(stub) as url, pytest.raises(ConnectionError, match=f"the vLLM server at {url} has no page /version"):
+    with serving(stub) as url, pytest.raises(ValueError, match=f"at {url} has no page /version: is it `vllm serve`"):
+        check_server(url, timeout_s=0, installed_version="0.31.0")
+
+
+@pytest.mark.parametrize("page", [{"name": "something else"}, ["0.31.0"], {"version": None}, "0.31.0", None])
+def test_another_server_with_a_page_of_that_name_is_refused(page):
+    stub = Stub()
+    stub.pages["/version"] = page
+    with serving(stub) as url, pytest.raises(ValueError, match="/version as vLLM does not: is it `vllm serve`"):
+        check_server(url, timeout_s=0, installed_version="0.31.0")
+
+
+@pytest.mark.parametrize("config", [[], {"model_config": {}}, {**CONFIG, "model_config": None}])
+def test_a_server_that_describes_itself_otherwise_is_refused(config):
+    with serving(Stub(config=config)) as url, pytest.raises(ValueError, match="/server_info as vLLM does not"):
         check_server(url, timeout_s=0, installed_version="0.31.0")
 
 
