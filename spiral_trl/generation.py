@@ -118,6 +118,13 @@ class TrainerGeneration:
     def snapshot_sampler(self, folder: Path) -> Sampler:
         """Returns a sampler that generates with the weights in `folder`: on the trainer's own engine if that can be."""
         args = self._trainer.args
+        generation: dict[str, Any] = {
+            "top_k": args.top_k,
+            "min_p": args.min_p,
+            "repetition_penalty": args.repetition_penalty,
+        }
+        if isinstance(args.generation_kwargs, dict):
+            generation |= args.generation_kwargs
         device = torch.device("cpu") if self.can_swap else self._trainer.accelerator.device
         model = load_snapshot(folder, dtype=torch.bfloat16 if args.bf16 else self._trainer.policy.dtype, device=device)
         if self.can_swap:
@@ -129,12 +136,7 @@ class TrainerGeneration:
             temperature=args.temperature,
             top_p=args.top_p,
             batch_size=_SNAPSHOT_BATCH,
-            **{
-                "top_k": args.top_k,
-                "min_p": args.min_p,
-                "repetition_penalty": args.repetition_penalty,
-                **(args.generation_kwargs or {}),
-            },
+            **generation,
         )
 
 

@@ -186,10 +186,10 @@ class PromptEncoder:
         if self._use_chat_template:
             self._seams()
 
-    def _frame(self, chat: Sequence[Mapping[str, str]]) -> str:
+    def _frame(self, chat: list[dict[str, str]]) -> str:
         """Returns a chat as its template writes it, up to where the model goes on."""
         text = self._tokenizer.apply_chat_template(
-            list(chat), add_generation_prompt=True, tokenize=False, **self._template_options
+            chat, add_generation_prompt=True, tokenize=False, **self._template_options
         )
         return str(text)
 

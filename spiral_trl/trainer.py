@@ -264,12 +264,13 @@ class SelfPlayTrainer(GRPOTrainer):
 
     def _encoder(self) -> PromptEncoder:
         style, hints = self.args.prompt_style, self.args.hints
+        template_options: Any = self.chat_template_kwargs
         return PromptEncoder(
             self._tokenizer,
             find_style(style, hints=hints),
             use_chat_template=style != "plain",
             following=find_next(style, hints=hints),
-            template_options=self.chat_template_kwargs,
+            template_options=template_options,
         )
 
     def _model_agent(self, sampler: Sampler, name: str) -> ModelAgent:
