@@ -118,6 +118,10 @@ class TrainerGeneration:
     def snapshot_sampler(self, folder: Path) -> Sampler:
         """Returns a sampler that generates with the weights in `folder`: on the trainer's own engine if that can be."""
         args = self._trainer.args
+        device = torch.device("cpu") if self.can_swap else self._trainer.accelerator.device
+        model = load_snapshot(folder, dtype=torch.bfloat16 if args.bf16 else self._trainer.policy.dtype, device=device)
+        if self.can_swap:
+            return _SwappedSampler(self._vllm, model, self.sampler)
         generation: dict[str, Any] = {
             "top_k": args.top_k,
             "min_p": args.min_p,
@@ -125,10 +129,6 @@ class TrainerGeneration:
         }
         if isinstance(args.generation_kwargs, dict):
             generation |= args.generation_kwargs
-        device = torch.device("cpu") if self.can_swap else self._trainer.accelerator.device
-        model = load_snapshot(folder, dtype=torch.bfloat16 if args.bf16 else self._trainer.policy.dtype, device=device)
-        if self.can_swap:
-            return _SwappedSampler(self._vllm, model, self.sampler)
         return GenerateSampler(
             model,
             self._trainer.text_tokenizer,
