@@ -173,7 +173,7 @@ class SelfPlayTrainer(GRPOTrainer):
         if args.sync_ref_model and self.is_sharded:
             raise ValueError("sync_ref_model does not work with weights spread over processes: they cannot be resumed")
         if args.nash_conv_steps and self.is_sharded:
-            raise ValueError("nash_conv_steps does not work with weights spread over processes: no one reads them whole")
+            raise ValueError("nash_conv_steps does not work with weights spread over processes: set it to 0")
         self._refuse_sharded_files()
         if self.accelerator.device.type == "cpu" and not is_peft_model(self.policy):
             models: list[Any] = [self.policy, self.ref_model]
