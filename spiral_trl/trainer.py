@@ -24,6 +24,7 @@ import torch
 from accelerate.utils import broadcast_object_list, gather_object, is_peft_model  # pyright: ignore[reportMissingTypeStubs]
 from datasets import Dataset  # pyright: ignore[reportMissingTypeStubs]
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
+from transformers.trainer import TRAINING_ARGS_NAME
 from trl import GRPOTrainer
 from trl.trainer.utils import use_adapter
 
@@ -404,6 +405,8 @@ class SelfPlayTrainer(GRPOTrainer):
         def save(folder: Path) -> None:
             # Gathers what is spread over the processes; only the main process writes.
             self.save_model(str(folder), _internal_call=True)
+            # The settings of the run, with its paths: a snapshot is the same whatever its run is called.
+            (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
 
         num_bytes: list[Any] = [None]
         if self.accelerator.is_main_process:

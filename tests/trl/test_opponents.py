@@ -214,6 +214,7 @@ def test_a_resumed_run_with_a_league_equals_an_uninterrupted_one_bit_for_bit(tmp
     assert (tmp_path / "straight" / "games.jsonl").read_bytes() == (tmp_path / "resumed" / "games.jsonl").read_bytes()
     assert untimed(straight.state.log_history) == untimed(resumed.state.log_history)
     assert straight.league.table() == resumed.league.table()
+    assert not list((tmp_path / "straight" / "league").rglob("training_args.bin")), "it names the folder of its run"
     assert any(game["opponent"] == "league" for game in games_of(tmp_path / "resumed"))
 
 
