@@ -108,7 +108,8 @@ class ReplyParameters:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
-        fields = {**self._common(), **self.options}
+        # vLLM checks the options itself.
+        fields: dict[str, Any] = {**self._common(), **self.options}
         structured = fields.get("structured_outputs")
         if self.regex is not None:
             fields["structured_outputs"] = StructuredOutputsParams(regex=self.regex)

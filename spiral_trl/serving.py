@@ -13,7 +13,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, TypedDict
+from importlib import import_module
+from typing import Any, Final, TypedDict
 
 from spiral_envs.errors import MissingExtraError
 from spiral_trl.sampling import GenerationError
@@ -233,7 +234,7 @@ def _minor(version: str) -> tuple[str, ...]:
 def _installed_version() -> str:
     try:
         # vLLM is optional and has no stubs here.
-        from vllm import __version__  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
+        vllm: Any = import_module("vllm")
     except ImportError as error:
         raise MissingExtraError("training with a vLLM server", "vllm") from error
-    return str(__version__)  # pyright: ignore[reportUnknownArgumentType]
+    return str(vllm.__version__)
