@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, Field, dataclass, fields
 from importlib.resources import files
@@ -100,6 +100,24 @@ def parse_settings(
         words[at] = str(_config_file(words[at], configs))
         _check_keys(Path(words[at]), known)
     return _Parser(list(sections), prog=prog).parse_args_and_config(args=words)
+
+
+def checkpoint_to_resume(output: Path, last: Callable[[Path], Path | None], *, is_resuming: bool) -> Path | None:
+    """Returns the checkpoint to go on from, or None for a new run.
+
+    Args:
+        output: The folder of the run.
+        last: Finds the newest whole checkpoint in a folder.
+        is_resuming: Whether the run in the folder is to be gone on with.
+
+    Raises:
+        ValueError: The folder holds a run, and it is not to be resumed.
+    """
+    if is_resuming:
+        return last(output)
+    if (output / "metrics.jsonl").exists() or any(output.glob("checkpoint-*")):
+        raise ValueError(f"{output} holds a run already: go on with --resume, or start another with --output_dir")
+    return None
 
 
 def packaged_configs(configs: str) -> tuple[str, ...]:

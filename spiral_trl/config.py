@@ -29,7 +29,7 @@ from spiral_trl.config_checks import (
     num_generations_of,
     read_json,
 )
-from spiral_trl.league import LeagueSettings, Selection
+from spiral_trl.league import LeagueSettings, Selection, find_selection
 from spiral_trl.rewards import Reward
 from spiral_trl.sampling import Context
 from spiral_trl.schedule import LEAGUE, SELF, Schedule
@@ -331,7 +331,7 @@ class SelfPlayConfig(GRPOConfig):
             snapshot_steps=self.league_snapshot_steps,
             size=self.league_size,
             disk_bytes=None if self.league_disk_gb is None else int(self.league_disk_gb * 1e9),
-            selection=Selection(self.league_selection),
+            selection=find_selection(self.league_selection),
         )
 
     @property

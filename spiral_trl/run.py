@@ -35,6 +35,7 @@ from spiral_trl.command_line import (
     INTERRUPTED,
     STOPPED,
     BadInputError,
+    checkpoint_to_resume,
     model_init_kwargs,
     one_line_errors,
     packaged_configs,
@@ -101,7 +102,7 @@ def run(argv: Sequence[str]) -> int:
     with one_line_errors():
         arguments, args, model_args = parse(argv)
         output = Path(str(args.output_dir))
-        checkpoint = _checkpoint_to_resume(output, is_resuming=arguments.resume)
+        checkpoint = checkpoint_to_resume(output, last_complete_checkpoint, is_resuming=arguments.resume)
     quieten()
     try:
         stop_reason = _train(arguments, args, model_args, checkpoint, console)
@@ -232,19 +233,6 @@ class MetricsCallback(TrainerCallback):
             # JSON has no NaN.
             finite = {name: value for name, value in logs.items() if value is not None and math.isfinite(value)}
             self._file.append([{"step": state.global_step, **finite}])
-
-
-def _checkpoint_to_resume(output: Path, *, is_resuming: bool) -> Path | None:
-    """Returns the checkpoint to go on from, or None for a new run.
-
-    Raises:
-        ValueError: The folder holds a run, and it is not to be resumed.
-    """
-    if is_resuming:
-        return last_complete_checkpoint(output)
-    if (output / "metrics.jsonl").exists() or any(output.glob("checkpoint-*")):
-        raise ValueError(f"{output} holds a run already: go on with --resume, or start another with --output_dir")
-    return None
 
 
 def _check_output(output: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Final, NamedTuple, Protocol, Self
 
 import torch
@@ -172,7 +173,7 @@ class PromptEncoder:
         said = [*previous.prompt_ids, *previous.token_ids]
         if not self._use_chat_template:
             return said + message
-        before, after = self._seams()
+        before, after = self._seams
         # A finished reply ends with the token that the template puts after a reply.
         is_ended = bool(previous.token_ids) and bool(before) and previous.token_ids[-1] == before[0]
         return said + before[is_ended:] + message + after
@@ -184,7 +185,7 @@ class PromptEncoder:
             ValueError: The chat template leaves out earlier messages.
         """
         if self._use_chat_template:
-            self._seams()
+            _ = self._seams
 
     def _frame(self, chat: list[dict[str, str]]) -> str:
         """Returns a chat as its template writes it, up to where the model goes on."""
@@ -193,6 +194,7 @@ class PromptEncoder:
         )
         return str(text)
 
+    @cached_property
     def _seams(self) -> tuple[list[int], list[int]]:
         """Returns what the chat template writes between a reply and the next message, and after that message."""
         chat = [{"role": role, "content": _HOLE} for role in ("user", "assistant", "user")]

@@ -26,7 +26,14 @@ from spiral_envs.agents import EndpointError, make_agent
 from spiral_envs.chance import bits64
 from spiral_envs.prompts import find_style
 from spiral_trl.checkpoints import checkpoint_step
-from spiral_trl.command_line import INTERRUPTED, BadInputError, model_init_kwargs, one_line_errors, quieten
+from spiral_trl.command_line import (
+    INTERRUPTED,
+    BadInputError,
+    checkpoint_to_resume,
+    model_init_kwargs,
+    one_line_errors,
+    quieten,
+)
 from spiral_trl.embedded import EMBEDDED, build_model, build_tokenizer
 from spiral_trl.progress import make_progress
 from spiral_trl.records import JsonLines
@@ -99,7 +106,7 @@ def run_sft(argv: Sequence[str]) -> int:
     with one_line_errors():
         arguments, args, model_args = parse_sft(argv)
         output = Path(str(args.output_dir))
-        checkpoint = _checkpoint_to_resume(output, is_resuming=arguments.resume)
+        checkpoint = checkpoint_to_resume(output, _last_checkpoint, is_resuming=arguments.resume)
     quieten()
     try:
         # Before hours of recording.
@@ -246,19 +253,6 @@ def _last_checkpoint(output: Path) -> Path | None:
     """Returns the newest complete checkpoint in a folder: the trainer's state is written last."""
     complete = [path.parent for path in output.glob("checkpoint-*/trainer_state.json")]
     return max(complete, key=checkpoint_step, default=None)
-
-
-def _checkpoint_to_resume(output: Path, *, is_resuming: bool) -> Path | None:
-    """Returns the checkpoint to go on from, or None for a new run.
-
-    Raises:
-        ValueError: The folder holds a run, and it is not to be resumed.
-    """
-    if is_resuming:
-        return _last_checkpoint(output)
-    if (output / "metrics.jsonl").exists() or any(output.glob("checkpoint-*")):
-        raise ValueError(f"{output} holds a run already: go on with --resume, or start another with --output_dir")
-    return None
 
 
 def _where_it_stopped(output: Path) -> str:

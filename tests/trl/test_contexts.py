@@ -70,7 +70,7 @@ def test_a_chat_template_ends_a_reply_once_and_begins_the_next_message(tokenizer
         )
         view = make_match(KUHN, seed=0).view(0)
         prompt = encoder.encode(view)
-        before, after = encoder._seams()
+        before, after = encoder._seams
         end = before[0]
         reply = SampledReply.of("[bet]", None, prompt, Sample((5, 6, end), None, True))
         cut = SampledReply.of("[bet]", None, prompt, Sample((5, 6), None, False))

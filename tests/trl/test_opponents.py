@@ -6,12 +6,11 @@
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from scripted import KUHN, TIC_TAC_TOE, ScriptedSampler, legal_reply
-from test_trainer import StopAt, assert_identical, make_trainer, trainer_from, untimed
+from test_trainer import StopAt, assert_identical, assert_same_run, make_trainer, trainer_from, untimed
 
 from spiral_envs.agents import EndpointError
-from spiral_trl.checkpoints import STATE_FILE, RestoreError, last_complete_checkpoint
+from spiral_trl.checkpoints import RestoreError, last_complete_checkpoint
 from spiral_trl.collapse import Alarm
 from spiral_trl.records import JsonLines
 from spiral_trl.sampling import GenerationError
@@ -206,12 +205,7 @@ def test_a_resumed_run_with_a_league_equals_an_uninterrupted_one_bit_for_bit(tmp
     resumed = trainer_from(warm_folder, tmp_path / "resumed", **settings)
     resumed.train(resume_from_checkpoint=True)
 
-    one, other = tmp_path / "straight" / "checkpoint-10", tmp_path / "resumed" / "checkpoint-10"
-    assert_identical(load_file(one / "model.safetensors"), load_file(other / "model.safetensors"))
-    for name in ("optimizer.pt", "scheduler.pt"):
-        assert_identical(torch.load(one / name, weights_only=True), torch.load(other / name, weights_only=True))
-    assert (one / STATE_FILE).read_bytes() == (other / STATE_FILE).read_bytes()
-    assert (tmp_path / "straight" / "games.jsonl").read_bytes() == (tmp_path / "resumed" / "games.jsonl").read_bytes()
+    assert_same_run(tmp_path / "straight", tmp_path / "resumed", step=10)
     assert untimed(straight.state.log_history) == untimed(resumed.state.log_history)
     assert straight.league.table() == resumed.league.table()
     assert not list((tmp_path / "straight" / "league").rglob("training_args.bin")), "it names the folder of its run"

@@ -474,6 +474,16 @@ def assert_identical(left, right):
         assert left == right
 
 
+def assert_same_run(folder, other_folder, *, step):
+    """Two runs ended with the same weights, optimizer, schedule, state and games, to the last bit."""
+    one, other = folder / f"checkpoint-{step}", other_folder / f"checkpoint-{step}"
+    assert_identical(load_file(one / "model.safetensors"), load_file(other / "model.safetensors"))
+    for name in ("optimizer.pt", "scheduler.pt"):
+        assert_identical(torch.load(one / name, weights_only=True), torch.load(other / name, weights_only=True))
+    assert (one / STATE_FILE).read_bytes() == (other / STATE_FILE).read_bytes()
+    assert (folder / "games.jsonl").read_bytes() == (other_folder / "games.jsonl").read_bytes()
+
+
 CHECKPOINTS = {"save_strategy": "steps", "save_steps": 2, "max_steps": 4, "save_total_limit": 3}
 
 
@@ -492,12 +502,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, warm_fo
     resumed.train(resume_from_checkpoint=str(last_complete_checkpoint(tmp_path / "resumed")))
 
     assert resumed.state.global_step == 4
-    one, other = tmp_path / "straight" / "checkpoint-4", tmp_path / "resumed" / "checkpoint-4"
-    assert_identical(load_file(one / "model.safetensors"), load_file(other / "model.safetensors"))
-    for name in ("optimizer.pt", "scheduler.pt"):
-        assert_identical(torch.load(one / name, weights_only=True), torch.load(other / name, weights_only=True))
-    assert (one / STATE_FILE).read_bytes() == (other / STATE_FILE).read_bytes()
-    assert (tmp_path / "straight" / "games.jsonl").read_bytes() == (tmp_path / "resumed" / "games.jsonl").read_bytes()
+    assert_same_run(tmp_path / "straight", tmp_path / "resumed", step=4)
     assert untimed(straight.state.log_history) == untimed(resumed.state.log_history)
     assert not list((tmp_path / "resumed").glob("*abandoned*"))
 
