@@ -19,7 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from spiral_trl.printable import one_line
+from spiral_envs.printable import one_line
 from spiral_trl.run_files import (
     NASH_CONV_PREFIX,
     OTHER_MASS_SUFFIX,

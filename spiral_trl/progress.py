@@ -21,7 +21,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from spiral_trl.printable import one_line
+from spiral_envs.printable import one_line
 from spiral_trl.run_files import Alarm, alarm_of, parse_record
 from spiral_trl.run_view import (
     NARROW,

@@ -25,6 +25,7 @@ from markupsafe import Markup, escape
 from rich.table import Table
 from rich.text import Text
 
+from spiral_envs.printable import one_line, printable
 from spiral_trl.curves import (
     COLOURS,
     DASHES,
@@ -38,7 +39,6 @@ from spiral_trl.curves import (
     panels,
 )
 from spiral_trl.evaluation import SeatResult
-from spiral_trl.printable import one_line, printable
 from spiral_trl.replays import GAMES_SHOWN, Chosen, GameFilter, Replay, choose_games
 from spiral_trl.report_tables import (
     PageTable,

@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     try:
         # Heavy, and missing without the extra.
-        from spiral_trl.printable import one_line
+        from spiral_envs.printable import one_line
         from spiral_trl.replays import GAMES_SHOWN, GameFilter
         from spiral_trl.report import ReportError, write_report
     except ModuleNotFoundError as error:

@@ -15,8 +15,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from spiral_envs.printable import one_line
 from spiral_trl.curves import NASH_CONV_PREFIX
-from spiral_trl.printable import one_line
 from spiral_trl.run_files import Alarm, GameFigure, Metrics, metric_name, short_label, short_labels
 
 NARROW: Final = 64

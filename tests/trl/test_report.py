@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 from synthetic_run import HOSTILE, KUHN, TIC, faulty_game, game_record, seat_result, write_run
 
-from spiral_trl.printable import printable
+from spiral_envs.printable import printable
 from spiral_trl.records import JsonLines
 from spiral_trl.replays import GameFilter
 from spiral_trl.report import ReportError, Strength, compare, terminal_table, write_report

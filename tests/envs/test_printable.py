@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spiral_trl.printable import one_line, printable
+from spiral_envs.printable import one_line, printable
 
 
 @pytest.mark.parametrize(
