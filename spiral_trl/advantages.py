@@ -132,11 +132,6 @@ class RoleBaseline:
         self._counts = {tuple(key): int(count) for key, _, count in state["baselines"]}
 
 
-def score_returns(baseline: RoleBaseline, keyed_returns: Sequence[tuple[Key, float]]) -> list[float]:
-    """Returns the advantage of every return, scored one after the other in the given order."""
-    return [baseline.score(key, episode_return) for key, episode_return in keyed_returns]
-
-
 class AdvantageEstimator:
     """Maps the results of a batch to advantages.
 

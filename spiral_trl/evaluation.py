@@ -7,37 +7,22 @@ every seat, so that no deal favours it, and it is the pairs that an interval cou
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from statistics import fmean, stdev
-from typing import Any, Final, NamedTuple, TypeAlias
+from statistics import fmean
+from typing import Any, Final, TypeAlias
 
 from spiral_envs.agents import Agent, make_agent
 from spiral_envs.chance import match_seed
 from spiral_envs.episode import Episode
+from spiral_envs.intervals import Interval, mean_return_interval, wilson_interval, win_rate_interval
 from spiral_envs.sources import find_source
 from spiral_trl.collector import collect
 from spiral_trl.schedule import GamePlan
 
-FEW_PAIRS: Final = 10
-"""Below this many pairs an interval says little."""
-
 _FIRST_PAIR: Final = 2**39
 """Where evaluation starts in the numbers of a run's matches, of which its seed has 2^40."""
-
-_Z_95: Final = 1.959963984540054
-
-_T_95: Final = {1: 12.706204736, 2: 4.302652730}
-"""Student's t for 95 % at the degrees of freedom for which the series is poor."""
-
-
-class Interval(NamedTuple):
-    """A 95 % confidence interval."""
-
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +103,6 @@ class PooledResult:
         """The share of games won."""
         return self.wins / self.games
 
-    @property
-    def has_few_pairs(self) -> bool:
-        """Whether there are too few pairs for the intervals to say much."""
-        return self.pairs < FEW_PAIRS
-
 
 _Seating: TypeAlias = tuple[int, Episode]
 """The seat of the evaluated agent, and its game."""
@@ -200,47 +180,6 @@ def evaluation_metrics(results: Iterable[PooledResult]) -> dict[str, float]:
         metrics[f"{prefix}/mean_return"] = result.mean_return
         metrics[f"{prefix}/faults"] = result.faults / result.games
     return metrics
-
-
-def win_rate_interval(pair_shares: Sequence[float]) -> Interval:
-    """Returns the 95 % interval of a win rate from the share of games won in every pair.
-
-    Student's t over the pairs, whose games depend on each other, with one pair more that was won and one that was
-    lost: what Agresti and Coull, Approximate is better than "exact", 1998, add to independent trials. Without them the
-    interval of a model that loses every game would have no width. In simulations with 5 to 100 pairs it held the true
-    rate at least 94 % of the time, where bootstrapping the pairs came down to 16 % at rates near 0, and Wilson's
-    interval over all games, which takes them for independent, to 88 %.
-
-    Raises:
-        ValueError: There are no pairs.
-    """
-    if not pair_shares:
-        raise ValueError("an interval needs at least one pair")
-    low, high = _t_interval([*pair_shares, 0.0, 1.0])
-    return Interval(max(0.0, low), min(1.0, high))
-
-
-def mean_return_interval(pair_returns: Sequence[float]) -> Interval | None:
-    """Returns the 95 % interval of a mean from the mean return of every pair, by Student's t; None for a single pair.
-
-    It has no width where all pairs came out alike, which is no proof that the next one will.
-    """
-    return _t_interval(pair_returns) if len(pair_returns) > 1 else None
-
-
-def wilson_interval(successes: int, trials: int) -> Interval:
-    """Returns the 95 % Wilson score interval of a share (Wilson 1927).
-
-    Raises:
-        ValueError: There were no trials.
-    """
-    if trials < 1:
-        raise ValueError("an interval needs at least one trial")
-    share = successes / trials
-    spread = _Z_95**2 / trials
-    centre = (share + spread / 2) / (1 + spread)
-    half = _Z_95 / (1 + spread) * math.sqrt(share * (1 - share) / trials + spread / (4 * trials))
-    return Interval(max(0.0, centre - half), min(1.0, centre + half))
 
 
 def evaluate(
@@ -325,24 +264,3 @@ def _pooled(game: str, opponent: str, pairs: Sequence[Sequence[_Seating]]) -> Po
 
 def _num_faults(episode: Episode, seat: int) -> int:
     return sum(turn.fault is not None for turn in episode.turns if turn.seat == seat)
-
-
-def _t_interval(values: Sequence[float]) -> Interval:
-    """Returns the 95 % interval of a mean of at least two values, by Student's t."""
-    half = _student_t(len(values) - 1) * stdev(values) / math.sqrt(len(values))
-    mean = fmean(values)
-    return Interval(mean - half, mean + half)
-
-
-def _student_t(freedom: int) -> float:
-    """Returns the 97.5 % point of Student's t, to 0.2 % (Abramowitz and Stegun 1964, 26.7.5)."""
-    if freedom in _T_95:
-        return _T_95[freedom]
-    z, n = _Z_95, freedom
-    return (
-        z
-        + (z**3 + z) / (4 * n)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3)
-        + (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / (92160 * n**4)
-    )

@@ -8,7 +8,7 @@ import pytest
 
 from spiral_envs.errors import UnknownNameError
 from spiral_trl import RoleBaseline
-from spiral_trl.advantages import GLOBAL_KEY, AdvantageEstimator, Estimator, GameResult, score_returns
+from spiral_trl.advantages import GLOBAL_KEY, AdvantageEstimator, Estimator, GameResult
 
 X = ("tic_tac_toe_v0", "X", "self")
 O = ("tic_tac_toe_v0", "O", "self")
@@ -77,8 +77,8 @@ def test_counts_are_kept_by_key():
 
 def test_the_order_of_returns_matters():
     rising, falling = RoleBaseline(), RoleBaseline()
-    assert score_returns(rising, [(X, -1.0), (X, 1.0)]) == pytest.approx([-1.0, 1.05], abs=1e-15)
-    assert score_returns(falling, [(X, 1.0), (X, -1.0)]) == pytest.approx([1.0, -1.05], abs=1e-15)
+    assert [rising.score(X, each) for each in (-1.0, 1.0)] == pytest.approx([-1.0, 1.05], abs=1e-15)
+    assert [falling.score(X, each) for each in (1.0, -1.0)] == pytest.approx([1.0, -1.05], abs=1e-15)
     assert rising.value(X) == pytest.approx(0.0025, abs=1e-15)
     assert falling.value(X) == pytest.approx(-0.0025, abs=1e-15)
 
@@ -145,12 +145,11 @@ def test_an_unknown_order_is_refused_with_the_nearest():
         RoleBaseline(order="befor")
 
 
-def test_score_returns_scores_one_after_the_other():
+def test_each_key_has_a_baseline_of_its_own():
     baseline = RoleBaseline(decay=0.5)
     # X: b = 0, then 0.5; O: b = 0, then -0.5.
     keyed = [(X, 1.0), (O, -1.0), (X, 1.0), (O, 1.0)]
-    assert score_returns(baseline, keyed) == [1.0, -1.0, 0.5, 1.5]
-    assert score_returns(baseline, []) == []
+    assert [baseline.score(*each) for each in keyed] == [1.0, -1.0, 0.5, 1.5]
 
 
 def result(returns, *, opponent="self", learner_seats=(0, 1), game="tic_tac_toe_v0", deal=0):
