@@ -22,7 +22,7 @@ INSTALL := $(BIN)/python -m pip install -qq --constraint constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train train-llm test test-vllm lint format clean
+.PHONY: help train train-llm evidence test test-vllm lint format clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -31,6 +31,10 @@ help:  ## Show this list
 
 train: $(VENV)/.train  ## Build a small model and let it teach itself three games
 	$(BIN)/spiral-train --config quickstart $(ARGS)
+
+# From the models to start from to the page: two runs at a time, each on one core.
+evidence: $(VENV)/.train  ## Train, measure and write docs/evidence.md anew: an hour or so on two idle cores
+	$(BIN)/python benchmarks/evidence.py $(ARGS)
 
 # Few games and short replies: a CPU writes about a hundred tokens of this model a second.
 train-llm: $(VENV)/.train $(SMOLLM2)/model.safetensors  ## Train SmolLM2-135M-Instruct for 3 steps on the CPU

@@ -99,20 +99,35 @@ class View(NamedTuple):
     talk: bool = False
 
 
+class Usage(NamedTuple):
+    """What a reply took, as the server that wrote it counts, which is what it charges for.
+
+    Attributes:
+        prompt_tokens: What the model read.
+        completion_tokens: What it wrote, hidden reasoning included.
+    """
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
 class Reply(str):
     """A reply that carries what its agent knows about it beyond the text.
 
     Attributes:
         fault: Set by an agent that knows the reply to be unusable (cut by the length limit, or never
             generated); the match then charges the fault without reading the text.
+        usage: What it took; None where nobody counted.
     """
 
     fault: Fault | None
+    usage: Usage | None
 
-    def __new__(cls, text: str = "", fault: Fault | None = None) -> Self:
-        """Returns `text` as a reply, with the fault that makes it unusable, if any."""
+    def __new__(cls, text: str = "", fault: Fault | None = None, *, usage: Usage | None = None) -> Self:
+        """Returns `text` as a reply, with the fault that makes it unusable, if any, and what it took."""
         reply = super().__new__(cls, text)
         reply.fault = fault
+        reply.usage = usage
         return reply
 
 

@@ -1,21 +1,18 @@
 """The agent that plays an equilibrium of a game with hidden information, found by CFR+.
 
-Poker of several hands has too large a tree, but once a hand is over only the hands left and the chips matter. So Kuhn
-poker is solved backwards, hand by hand: each is a game of one hand whose outcomes are worth what they lead to. Where
-chips are paid, each hand is played as if it were the only one, in Leduc poker too.
+Poker of several hands has too large a tree. Kuhn poker is solved backwards, hand by hand. Where chips are paid, each
+hand is played as if it were the only one, in Leduc poker too.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cache
-from typing import Final
 
-from spiral_envs.game import GameSpec
-from spiral_envs.games import kuhn_poker, leduc_poker
-from spiral_envs.games.kuhn_poker import KuhnPoker, KuhnSituation, KuhnState
+from spiral_envs.agents.kuhn_hands import OUTCOMES, continued_hand, place_in_hand
+from spiral_envs.games import leduc_poker
+from spiral_envs.games.kuhn_poker import KuhnPoker, KuhnSituation
 from spiral_envs.games.leduc_poker import LeducPoker, LeducSituation, LeducState
 from spiral_envs.match import View
 from spiral_envs.registry import find_game
@@ -62,24 +59,6 @@ class CfrAgent:
         return self._rng.choices(list(policy), list(policy.values()))[0]
 
 
-class _ContinuedHand(KuhnPoker):
-    """One hand whose outcomes are worth what the match is worth after them."""
-
-    def __init__(self, worth: Mapping[int, float], *, num_cards: int) -> None:
-        """Sets what the hand's first mover gets for the chips that it wins."""
-        super().__init__(hands=1, pays_chips=True, cards=num_cards)
-        self._worth = worth
-
-    def returns(self, state: KuhnState) -> tuple[float, ...]:
-        """Returns the worth of the chips won; zeros before the end."""
-        worth = self._worth.get(state.chips[0], 0.0)
-        return (worth, -worth)
-
-
-_OUTCOMES: Final = (-2, -1, 1, 2)
-"""The chips that the first mover of a hand can win."""
-
-
 def _policy_of_a_hand(game: str, situation: object) -> Mapping[str, float] | None:
     """Returns the equilibrium policy of the seat to move in poker of two, read off the hand in progress.
 
@@ -93,19 +72,12 @@ def _policy_of_a_hand(game: str, situation: object) -> Mapping[str, float] | Non
 
 
 def _kuhn_policy(game: str, situation: KuhnSituation) -> Mapping[str, float]:
-    _, first_mover, chips, card, bets = situation
-    assert card is not None, "the seat to move has a card"
     rules = find_game(game).game
     assert isinstance(rules, KuhnPoker), "only Kuhn poker has such situations"
-    hands_left, lead = (1, 0) if rules.pays_chips else (situation.hands_left, chips[first_mover])
+    lead = situation.chips[situation.first_mover]
+    hands_left, lead = (1, 0) if rules.pays_chips else (situation.hands_left, lead)
     solved = _solve_hand(hands_left, lead, rules.pays_chips, rules.num_cards)
-    one_hand = _one_hand(rules.num_cards)
-    # The hand's first mover is seat 0 there. What the other holds is not seen, so that any card will do.
-    seat = len(bets) % 2
-    hidden = next(other for other, _ in one_hand.game.chance_outcomes(KuhnState()) if other != card)
-    cards = (card, hidden) if seat == 0 else (hidden, card)
-    observation = one_hand.codec.observe(KuhnState(hand=kuhn_poker.Hand(cards, bets)), seat)
-    return solved.policy[seat, observation]
+    return solved.policy[place_in_hand(situation, num_cards=rules.num_cards)]
 
 
 def _leduc_policy(game: str, situation: LeducSituation) -> Mapping[str, float] | None:
@@ -126,8 +98,8 @@ def _leduc_policy(game: str, situation: LeducSituation) -> Mapping[str, float] |
 @cache
 def _solve_hand(hands_left: int, lead: int, pays_chips: bool, num_cards: int) -> Equilibrium:
     """Returns the equilibrium of the next hand for its first mover, who leads by `lead` chips, in seat 0."""
-    worth = {chips: _value_after(hands_left - 1, lead + chips, pays_chips, num_cards) for chips in _OUTCOMES}
-    return equilibrium_of(replace(_one_hand(num_cards), game=_ContinuedHand(worth, num_cards=num_cards)))
+    worth = {chips: _value_after(hands_left - 1, lead + chips, pays_chips, num_cards) for chips in OUTCOMES}
+    return equilibrium_of(continued_hand(worth, num_cards=num_cards))
 
 
 def _value_after(hands_left: int, lead: int, pays_chips: bool, num_cards: int) -> float:
@@ -136,8 +108,3 @@ def _value_after(hands_left: int, lead: int, pays_chips: bool, num_cards: int) -
         # The other player moves first in the next hand.
         return -_solve_hand(hands_left, -lead, pays_chips, num_cards).result.on_policy_values[0]
     return float(lead if pays_chips else (lead > 0) - (lead < 0))
-
-
-@cache
-def _one_hand(num_cards: int) -> GameSpec:
-    return kuhn_poker.configure(hands=1, payoff="chips", cards=num_cards)

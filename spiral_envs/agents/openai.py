@@ -6,6 +6,9 @@
 
 An endpoint that fails is never a lost game: after the retries are spent, `EndpointError` is raised. What the model did
 is a fault of its own: a reply cut by the length limit, a prompt too long for its context, no text at all.
+
+Reasoning that a server returns beside the reply (`reasoning_content` or `reasoning`, as vLLM, DeepSeek and OpenRouter
+do) is put in front of it as a `<think>` block, for whoever reads the game later: no move is ever read from it.
 """
 
 from __future__ import annotations
@@ -16,20 +19,21 @@ import os
 import re
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from typing import Any, Final, NoReturn
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import openai
 
 from spiral_envs.agents.base import EndpointError
+from spiral_envs.agents.options import BOOLEAN, INTEGER, NUMBER, SECONDS, check_option, read_options, with_options
 from spiral_envs.chance import bits64, uniform
-from spiral_envs.errors import UnknownNameError
-from spiral_envs.match import Fault, Reply, View
+from spiral_envs.extraction import drop_reasoning
+from spiral_envs.match import Fault, Reply, Usage, View
 from spiral_envs.prompts import boxed_cot
 
 FIRST_DELAY_S: Final = 0.5
@@ -78,22 +82,24 @@ class Endpoint:
             raise ValueError("agent 'openai' needs a model: openai:MODEL or openai:MODEL@URL")
         if self.url is not None:
             _check_url(self.url)
+        check = partial(check_option, "openai")
         # Written so that a NaN is refused; JSON has neither NaN nor infinity.
         is_warmth = self.temperature is None or 0 <= self.temperature < math.inf
-        _check("temperature", self.temperature, is_warmth, "a finite number from 0")
-        _check("top_p", self.top_p, self.top_p is None or 0 < self.top_p <= 1, "more than 0 and at most 1")
-        _check("max_tokens", self.max_tokens, self.max_tokens is None or self.max_tokens >= 1, "at least 1")
-        _check("concurrency", self.concurrency, 1 <= self.concurrency <= 1000, "1 to 1000")
-        _check("timeout_s", self.timeout_s, 0 < self.timeout_s <= 86_400, "more than 0 and at most 86400")
-        _check("retries", self.retries, 0 <= self.retries <= 100, "0 to 100")
+        check("temperature", self.temperature, is_warmth, "a finite number from 0")
+        check("top_p", self.top_p, self.top_p is None or 0 < self.top_p <= 1, "more than 0 and at most 1")
+        check("max_tokens", self.max_tokens, self.max_tokens is None or self.max_tokens >= 1, "at least 1")
+        check("concurrency", self.concurrency, 1 <= self.concurrency <= 1000, "1 to 1000")
+        check("timeout_s", self.timeout_s, 0 < self.timeout_s <= 86_400, "more than 0 and at most 86400")
+        check("retries", self.retries, 0 <= self.retries <= 100, "0 to 100")
 
     @property
     def label(self) -> str:
         """`MODEL@URL` with the options that differ from their default, as `parse_endpoint` reads it."""
         where = self.model if self.url is None else f"{self.model}@{self.url}"
-        values, defaults = asdict(self), {field.name: field.default for field in fields(self)}
-        options = {name: str(values[name]).lower() for name in _READERS if values[name] != defaults[name]}
-        return f"{where}?{urlencode(options)}" if options else where
+        values = asdict(self)
+        return with_options(
+            where, {name: values[name] for name in _OPTIONS}, {field.name: field.default for field in fields(self)}
+        )
 
 
 def parse_endpoint(text: str) -> Endpoint:
@@ -109,15 +115,8 @@ def parse_endpoint(text: str) -> Endpoint:
     model, url = (where, None) if start < 0 else (where[:start], where[start + 1 :])
     if url is None and ("@" in model or "://" in model):
         raise ValueError(f"cannot read agent 'openai:{text}': expected openai:MODEL@URL with URL http://… or https://…")
-    given: dict[str, str] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
-        if name not in _READERS:
-            raise UnknownNameError("option of the openai agent", name, _READERS)
-        if name in given:
-            raise ValueError(f"option {name} of the openai agent is given twice")
-        given[name] = value
-    options = {name: _read_option(name, value) for name, value in given.items()}
-    # Every reader returns the type of its own option, which one dictionary cannot say.
+    options = read_options("openai", query, _OPTIONS)
+    # Every option is read as its own type, which one dictionary cannot say.
     return Endpoint(model=model, url=url, **options)  # pyright: ignore[reportArgumentType]
 
 
@@ -149,6 +148,11 @@ class OpenAIAgent:
         self._seed = bits64(seed % 2**64, 0)
         self._num_requests = 0
 
+    @property
+    def concurrency(self) -> int:
+        """The most requests at once that the endpoint is to be asked."""
+        return self._endpoint.concurrency
+
     def act(self, views: Sequence[View]) -> list[str]:
         """Returns the model's reply to every view.
 
@@ -157,12 +161,14 @@ class OpenAIAgent:
         """
         if not views:
             return []
-        first = self._num_requests
+        seeds = [bits64(self._seed, self._num_requests + index) for index in range(len(views))]
         self._num_requests += len(views)
         stop = threading.Event()
-        pool = ThreadPoolExecutor(min(self._endpoint.concurrency, len(views)), thread_name_prefix="openai-agent")
+        pool = ThreadPoolExecutor(min(self.concurrency, len(views)), thread_name_prefix="openai-agent")
         try:
-            replies = [pool.submit(self._ask, view, first + index, stop) for index, view in enumerate(views)]
+            replies = [
+                pool.submit(self.ask, view, seed=seed, stop=stop) for view, seed in zip(views, seeds, strict=True)
+            ]
             for each in replies:
                 each.add_done_callback(partial(_cancel_after_failure, replies))
             wait(replies, return_when=FIRST_EXCEPTION)
@@ -175,27 +181,41 @@ class OpenAIAgent:
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _ask(self, view: View, number: int, stop: threading.Event) -> Reply:
-        """Returns the reply to the request with this number, after as many attempts as it takes.
+    def ask(self, view: View, *, seed: int, stop: threading.Event | None = None) -> Reply:
+        """Returns the model's reply to one view, after as many attempts as it takes; any thread may ask.
+
+        How many ask at once is the caller's business; see `concurrency`.
+
+        Args:
+            view: What the player to move is shown.
+            seed: Decides the seed that is sent, and nothing else of the agent does: an integer of any size.
+            stop: Once it is set no attempt is begun and no pause goes on; an attempt under way is waited for.
 
         Raises:
-            EndpointError: It failed for good.
+            EndpointError: It failed for good, or was stopped.
         """
+        stop = stop or threading.Event()
+        if stop.is_set():
+            raise EndpointError(f"model {self._endpoint.model!r} at {self._where} was not asked: stopped")
         prompt = boxed_cot(view)[0]["content"]
-        seed = bits64(self._seed, number)
+        drawn = bits64(seed % 2**64, 0)
         for attempt in range(self._endpoint.retries + 1):
             try:
-                return _read_completion(self._request(prompt, seed >> 33))
+                return _read_completion(self._request(prompt, drawn >> 33), view)
             except (openai.APIError, _UnreadableAnswerError) as error:
                 if _is_prompt_too_long(error):
                     return Reply("", Fault.PROMPT_TOO_LONG)
                 if attempt == self._endpoint.retries or not _is_passing(error):
                     self._fail(error, attempts=attempt + 1)
                 # Up to half of the pause is left to chance, so that the requests do not come back all at once.
-                delay = _delay_s(error, attempt) * (1 - uniform(seed, attempt) / 2)
+                delay = _delay_s(error, attempt) * (1 - uniform(drawn, attempt) / 2)
                 if stop.wait(delay):
                     self._fail(error, attempts=attempt + 1)
         raise AssertionError("the last attempt returns or raises")
+
+    @property
+    def _where(self) -> str:
+        return self._endpoint.url or str(self._client.base_url)
 
     def _request(self, prompt: str, seed: int) -> str:
         """Returns the endpoint's answer as it came: the client would pass on whatever is no completion."""
@@ -212,11 +232,10 @@ class OpenAIAgent:
         ).text
 
     def _fail(self, error: Exception, *, attempts: int) -> NoReturn:
-        where = self._endpoint.url or str(self._client.base_url)
         tries = "1 attempt" if attempts == 1 else f"{attempts} attempts"
         reason = " ".join(str(error).split())[:_MAX_REASON_CHARS]
         raise EndpointError(
-            f"model {self._endpoint.model!r} at {where} gave no reply after {tries}: {reason}"
+            f"model {self._endpoint.model!r} at {self._where} gave no reply after {tries}: {reason}"
         ) from error
 
 
@@ -235,22 +254,51 @@ class _UnreadableAnswerError(ValueError):
     """An answer that is no chat completion."""
 
 
-def _read_completion(text: str) -> Reply:
-    """Returns the reply in the JSON of a chat completion; fields that only some servers know are ignored.
+def _read_completion(text: str, view: View) -> Reply:
+    """Returns the reply to `view` in the JSON of a chat completion; other fields are ignored.
 
     Raises:
         _UnreadableAnswerError: It is no chat completion.
     """
     try:
         # A server may answer anything.
-        choice: Any = json.loads(text)["choices"][0]
-        content, finish_reason = choice["message"].get("content"), choice.get("finish_reason")
-    except (ValueError, LookupError, TypeError, AttributeError):
+        answer: Any = json.loads(text)
+        choice: Any = answer["choices"][0]
+        message: Any = choice["message"]
+        content, finish_reason, usage = message.get("content"), choice.get("finish_reason"), answer.get("usage")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise _UnreadableAnswerError(f"the answer is no chat completion: {text!r}") from None
     # A refusal has no content, nor has a reply that is nothing but hidden reasoning.
     if not isinstance(content, str | None):
         raise _UnreadableAnswerError(f"the content of the answer is no text: {content!r}")
-    return Reply(content or "", Fault.TRUNCATED if finish_reason == "length" else None)
+    reasoning = next((said for name in _REASONING if isinstance(said := message.get(name), str) and said.strip()), None)
+    written = content or "" if reasoning is None else _with_reasoning(reasoning, content or "", view)
+    return Reply(written, Fault.TRUNCATED if finish_reason == "length" else None, usage=_read_usage(usage))
+
+
+def _read_usage(usage: Any) -> Usage | None:
+    """Returns the counts in an answer; None where there are none to rely on."""
+    try:
+        counts = Usage(usage["prompt_tokens"], usage["completion_tokens"])
+    except (LookupError, TypeError):
+        return None
+    # JSON's true is no count.
+    return counts if all(type(count) is int and count >= 0 for count in counts) else None
+
+
+def _with_reasoning(reasoning: str, content: str, view: View) -> str:
+    """Returns `content` with the reasoning before it in a closed `<think>` block, if that leaves its move as it is.
+
+    It would not where the content is a bare move without brackets, or closes a block that it has not opened.
+    """
+    # Hostile reasoning may try to end the block early, so that what follows would be read as the reply.
+    hidden = reasoning.replace("</think>", "</ think>")
+    written = f"<think>{hidden}</think>\n{content}"
+    if drop_reasoning(written).strip() != drop_reasoning(content).strip():
+        return content
+    move = content.strip()
+    is_own_text = move in (view.legal_moves or ())
+    return content if is_own_text and not _ONE_TOKEN.fullmatch(move) else written
 
 
 def _is_passing(error: Exception) -> bool:
@@ -291,48 +339,20 @@ def _check_url(url: str) -> None:
         raise ValueError(f"cannot read the URL {url!r} of the openai agent: expected http://HOST:PORT/v1")
 
 
-def _check(name: str, value: object, is_good: bool, expected: str) -> None:
-    if not is_good:
-        raise ValueError(f"option {name} of the openai agent is {value!r}: expected {expected}")
-
-
-def _read_option(name: str, text: str) -> float | bool:
-    reader, form = _READERS[name]
-    try:
-        return reader(text)
-    except (ValueError, KeyError):
-        raise ValueError(f"option {name} of the openai agent is {text!r}: expected {form}") from None
-
-
-def _integer(text: str) -> int:
-    # int() would read "1_0", " 1" and digits of other scripts as well.
-    if not _INTEGER.fullmatch(text):
-        raise ValueError
-    return int(text)
-
-
-def _number(text: str) -> float:
-    # As with int(), and float() would read "nan" as well.
-    if not _NUMBER.fullmatch(text):
-        raise ValueError
-    return float(text)
-
-
 _URL_START: Final = re.compile("@https?://", re.ASCII | re.IGNORECASE)
 
-_INTEGER: Final = re.compile("-?[0-9]+")
+_ONE_TOKEN: Final = re.compile(r"\[[^\[\]]*\]")
 
-_NUMBER: Final = re.compile(r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[+-]?[0-9]+)?", re.ASCII | re.IGNORECASE)
+_REASONING: Final = ("reasoning_content", "reasoning")
+"""What servers call the reasoning that they return beside the reply."""
 
-_BOOLEANS: Final = {"true": True, "false": False}
-
-_READERS: Final[dict[str, tuple[Callable[[str], float | bool], str]]] = {
-    "temperature": (_number, "a number"),
-    "top_p": (_number, "a number"),
-    "max_tokens": (_integer, "an integer"),
-    "concurrency": (_integer, "an integer"),
-    "timeout_s": (_number, "a number of seconds"),
-    "retries": (_integer, "an integer"),
-    "send_seed": (_BOOLEANS.__getitem__, "true or false"),
+_OPTIONS: Final = {
+    "temperature": NUMBER,
+    "top_p": NUMBER,
+    "max_tokens": INTEGER,
+    "concurrency": INTEGER,
+    "timeout_s": SECONDS,
+    "retries": INTEGER,
+    "send_seed": BOOLEAN,
 }
-"""How each option is read, and what it is in words."""
+"""How each option is read."""

@@ -4,6 +4,7 @@
 |---|---|
 | `random` | a uniformly random legal move |
 | `first` | the first legal move |
+| `greedy` | what can be had at once: wins, blocks, threats; with hidden information the best response to random play |
 | `minimax` | perfectly, games of two with perfect information that can be searched whole |
 | `minimax:DEPTH` | the best move as far as DEPTH plies show, larger games of that kind |
 | `mcts:N` | Monte-Carlo tree search with N random games a move, any game of perfect information; `mcts` takes 1000 |
@@ -102,6 +103,12 @@ def _first(argument: str | None, seed: int) -> Agent:
     return ScriptedAgent(first_legal_move, name="first")
 
 
+def _greedy(argument: str | None, seed: int) -> Agent:
+    from spiral_envs.agents.greedy import GreedyAgent
+
+    return GreedyAgent(seed=seed)
+
+
 def _cfr(argument: str | None, seed: int) -> Agent:
     from spiral_envs.agents.cfr import CfrAgent
 
@@ -161,6 +168,12 @@ def _try_mcts(game: str) -> None:
     _ask_once(MctsAgent(seed=0, simulations=1), game)
 
 
+def _check_greedy(game: str) -> None:
+    from spiral_envs.agents.greedy import check_playable
+
+    check_playable(game)
+
+
 def _ask_once(agent: Agent, game: str) -> None:
     match = find_source(game).start(seed=0)
     assert match.seat_to_move is not None, "no match is over before its first move"
@@ -195,6 +208,7 @@ def _whole_number(kind: str, argument: str, name: str, largest: int) -> int:
 
 _BUILT_IN: Final[dict[str, Callable[[str | None, int], Agent]]] = {
     "random": _random,
+    "greedy": _greedy,
     "minimax": _minimax,
     "cfr": _cfr,
     "first": _first,
@@ -207,6 +221,7 @@ _BUILT_IN: Final[dict[str, Callable[[str | None, int], Agent]]] = {
 _WITH_ARGUMENT: Final = frozenset({"minimax", "mcts", "openai"})
 
 _FIRST_MOVES: Final[dict[str, Callable[[str], None]]] = {
+    "greedy": _check_greedy,
     "minimax": _try_minimax,
     "mcts": _try_mcts,
     "cfr": _check_cfr,

@@ -1,118 +1,32 @@
 """The agent behind an OpenAI-compatible endpoint, against a server of our own on this machine."""
 
+import copy
 import json
 import math
+import pickle
 import re
 import sys
 import threading
 import time
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from stub_openai_server import completion, error, quick_and_alone, serving
 
 from spiral_envs import Fault, MissingExtraError, Reply, UnknownNameError, make_agent, make_match, play
 from spiral_envs.agents import EndpointError
 from spiral_envs.agents import openai as openai_agent
 from spiral_envs.agents.openai import Endpoint, OpenAIAgent, parse_endpoint
+from spiral_envs.match import Usage
 from spiral_envs.prompts import boxed_cot
 
 VIEW = make_match("tic_tac_toe_v0", seed=0).view(0)
 
 
 @pytest.fixture(autouse=True)
-def quick_and_alone(monkeypatch):
+def alone_with_the_server(monkeypatch):
     """No long pauses, and neither a key nor a proxy of whoever runs the tests."""
-    monkeypatch.setattr(openai_agent, "FIRST_DELAY_S", 0.001)
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-
-
-def completion(content: object = "\\boxed{[4]}", finish_reason="stop", **message):
-    return 200, {
-        "id": "1",
-        "object": "chat.completion",
-        "created": 1,
-        "model": "m",
-        "choices": [
-            {
-                "index": 0,
-                "finish_reason": finish_reason,
-                "message": {"role": "assistant", "content": content, **message},
-            }
-        ],
-    }
-
-
-def error(status, message="out of order", **fields):
-    return status, {"error": {"message": message, "type": "server_error", **fields}}
-
-
-class Stub:
-    """What the server was asked, and how it answers: `answer(request, number)` returns the status and the body."""
-
-    def __init__(self, answer):
-        self.answer: Any = answer
-        self.requests = []
-        self.authorizations = []
-        self.in_flight = 0
-        self.most_in_flight = 0
-        self.lock = threading.Lock()
-        self.headers = {}
-        self.url = ""
-
-
-@contextmanager
-def serving(answer: Any):
-    """Serves on a free port of this machine: answers in their order, the last for ever, or what a function says."""
-    answers = answer
-    stub = Stub(answer if callable(answer) else lambda request, number: answers[min(number, len(answers) - 1)])
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        # Headers and body in one packet, or the client waits for the second.
-        wbufsize = 2**16
-
-        def do_POST(self):
-            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            with stub.lock:
-                number = len(stub.requests)
-                stub.requests.append((self.path, request))
-                stub.authorizations.append(self.headers["Authorization"])
-                stub.in_flight += 1
-                stub.most_in_flight = max(stub.most_in_flight, stub.in_flight)
-            status, body = stub.answer(request, number)
-            with stub.lock:
-                stub.in_flight -= 1
-            text = body if isinstance(body, bytes) else json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
-            for name, value in stub.headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(text)
-
-        def log_message(self, *arguments):
-            pass
-
-    class Server(ThreadingHTTPServer):
-        # A client that has given up is no news.
-        def handle_error(self, request, client_address):
-            pass
-
-    server = Server(("127.0.0.1", 0), Handler)
-    stub.url = f"http://127.0.0.1:{server.server_port}/v1"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield stub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    quick_and_alone(monkeypatch)
 
 
 def reply_of(stub):
@@ -126,7 +40,7 @@ def agent_at(stub, *, seed=0, **options):
 
 
 def test_a_reply_answers_the_prompt_of_the_view():
-    with serving([completion("I take the middle: \\boxed{[4]}", reasoning_content="hm", refusal=None)]) as stub:
+    with serving([completion("I take the middle: \\boxed{[4]}", refusal=None)]) as stub:
         assert make_agent(f"openai:some/model@{stub.url}").act([VIEW]) == ["I take the middle: \\boxed{[4]}"]
     ((path, request),) = stub.requests
     assert path == "/v1/chat/completions"
@@ -187,6 +101,153 @@ def test_requests_carry_seeds_that_follow_from_the_agents():
     assert first == again
     assert len(set(first.values()) | set(other.values())) == 16
     assert all(0 <= seed < 2**31 for seed in first.values())
+
+
+def test_one_request_sends_the_seed_that_it_is_given_whatever_was_asked_before():
+    with serving([completion("[4]")]) as stub:
+        agent = agent_at(stub, seed=1)
+        assert [agent.ask(VIEW, seed=seed) for seed in (7, 8, 7, 2**70)] == ["[4]"] * 4
+        assert agent_at(stub, seed=2).ask(VIEW, seed=7) == "[4]"
+    first, second, *again = [request["seed"] for _, request in stub.requests]
+    assert first != second
+    assert (again[0], again[2]) == (first, first)
+    assert agent.concurrency == 32
+
+
+def test_any_thread_may_ask():
+    with serving(lambda request, number: completion(request["messages"][0]["content"].partition("view ")[2])) as stub:
+        agent = agent_at(stub, concurrency=5)
+        views = [VIEW._replace(text=f"view {number} ") for number in range(24)]
+        with ThreadPoolExecutor(agent.concurrency) as pool:
+            replies = list(pool.map(lambda view: agent.ask(view, seed=0), views))
+    assert [int(reply.split()[0]) for reply in replies] == list(range(24))
+
+
+def test_who_asks_can_end_the_pauses(monkeypatch):
+    monkeypatch.setattr(openai_agent, "FIRST_DELAY_S", 20.0)
+    stop = threading.Event()
+
+    def answer(request, number):
+        stop.set()
+        return error(500)
+
+    start = time.monotonic()
+    with serving(answer) as stub:
+        with pytest.raises(EndpointError, match="gave no reply after 1 attempt: Error code: 500"):
+            agent_at(stub).ask(VIEW, seed=0, stop=stop)
+        with pytest.raises(EndpointError, match=r"model 'm' at .* was not asked: stopped"):
+            agent_at(stub).ask(VIEW, seed=0, stop=stop)
+    assert len(stub.requests) == 1
+    assert time.monotonic() - start < 10
+
+
+def counted(usage):
+    status, body = completion("[4]")
+    return status, {**body, "usage": usage}
+
+
+def test_a_reply_knows_what_it_took():
+    with serving([counted({"prompt_tokens": 210, "completion_tokens": 33, "total_tokens": 243})]) as stub:
+        reply = reply_of(stub)
+    assert (reply, reply.fault, reply.usage) == ("[4]", None, Usage(prompt_tokens=210, completion_tokens=33))
+    for same in (copy.copy(reply), copy.deepcopy(reply), pickle.loads(pickle.dumps(reply))):
+        assert isinstance(same, Reply)
+        assert (same, same.fault, same.usage) == (reply, None, (210, 33))
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        {},
+        [],
+        "many",
+        3,
+        {"prompt_tokens": 3},
+        {"prompt_tokens": 3, "completion_tokens": None},
+        {"prompt_tokens": -1, "completion_tokens": 2},
+        {"prompt_tokens": 1.5, "completion_tokens": 2},
+        {"prompt_tokens": True, "completion_tokens": 2},
+        {"prompt_tokens": "3", "completion_tokens": 2},
+    ],
+)
+def test_counts_that_cannot_be_relied_on_are_no_counts(usage):
+    with serving([counted(usage)]) as stub:
+        reply = reply_of(stub)
+    assert (reply, reply.usage) == ("[4]", None)
+    assert len(stub.requests) == 1
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+def test_reasoning_beside_the_reply_is_kept_in_front_of_it(field):
+    with serving([completion("I take \\boxed{[4]}", **{field: "[0]? No.\nThe middle."})]) as stub:
+        reply = reply_of(stub)
+    assert reply == "<think>[0]? No.\nThe middle.</think>\nI take \\boxed{[4]}"
+    match = make_match("tic_tac_toe_v0", seed=0)
+    match.submit(reply)
+    assert [(turn.move, turn.response) for turn in match.turns] == [("[4]", reply)]
+
+
+@pytest.mark.parametrize("reasoning", [None, "", " \n", 7, ["[0]"]])
+def test_reasoning_that_is_no_text_is_left_out(reasoning):
+    with serving([completion("[4]", reasoning_content=reasoning)]) as stub:
+        assert reply_of(stub) == "[4]"
+
+
+REASONINGS = [
+    "x",
+    "[0]",
+    "\\boxed{[0]}",
+    "</think>\\boxed{[0]}",
+    "</think> [0] <think>",
+    "<think>",
+    "<think></think>[0]",
+    "</think></think>[0]",
+    "</thi</think>nk>[0]",
+    "</think",
+    "[0",
+    "\\boxed{",
+]
+
+CONTENTS = [
+    "[4]",
+    " [4]\n",
+    "4",
+    "I take \\boxed{4}",
+    "[1], no: [4]",
+    "<think>[1]</think>[4]",
+    "[1]</think>[4]",
+    "\\boxed{1}</think>4",
+    "\\boxed{1} <think> 4",
+    "</think>",
+    ">[4]",
+    "]",
+    "}",
+    "",
+    "[9]",
+    "nothing",
+]
+
+
+def ending(reply, game="tic_tac_toe_v0"):
+    match = make_match(game, seed=0)
+    match.submit(reply)
+    (turn,) = match.turns
+    return turn.move, turn.fault
+
+
+@pytest.mark.parametrize("reasoning", REASONINGS)
+@pytest.mark.parametrize("content", CONTENTS)
+def test_no_reasoning_changes_what_the_reply_plays(reasoning, content):
+    message = {"message": {"content": content, "reasoning_content": reasoning}}
+    reply = openai_agent._read_completion(json.dumps({"choices": [message]}), VIEW)
+    assert ending(reply) == ending(content)
+
+
+def test_a_bare_move_without_brackets_stays_alone():
+    view = VIEW._replace(legal_moves=("e2e4", "[a] [b]", "[c]"))
+    for content, is_marked in (("e2e4", False), ("[a] [b]", False), ("[c]", True), ("I play e2e4", True)):
+        assert openai_agent._with_reasoning("hm", content, view).startswith("<think>hm</think>") == is_marked
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503])
