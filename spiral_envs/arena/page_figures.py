@@ -1,0 +1,348 @@
+"""What the page of a tournament shows of its figures: forest plots, heatmaps, bars and plain tables.
+
+Figures are texts here, and places on an axis are in percent of its width, so that the template computes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from spiral_envs.arena.replay_view import Link, Replays
+from spiral_envs.arena.standing_records import Difference, Matchup, Rating, SeatResult, SeatTerm, Standings, Triple
+from spiral_envs.intervals import Interval
+from spiral_envs.printable import one_line
+
+
+class Tick(NamedTuple):
+    """A mark of an axis: its text and its place in percent."""
+
+    text: str
+    place: str
+
+
+class Span(NamedTuple):
+    """An interval on an axis, its ends and its estimate in percent of the axis."""
+
+    low: str
+    high: str
+    width: str
+    value: str
+
+
+class Estimate(NamedTuple):
+    """An estimate with its interval, as text and as a line of a forest plot."""
+
+    label: str
+    value: str
+    interval: str
+    span: Span
+    others: tuple[str, ...]
+
+
+class Forest(NamedTuple):
+    """A forest plot: an axis and its lines."""
+
+    ticks: tuple[Tick, ...]
+    zero: str
+    estimates: tuple[Estimate, ...]
+
+
+class Cell(NamedTuple):
+    """A cell of a heatmap.
+
+    Attributes:
+        score: The score as text.
+        interval: Its interval as text.
+        side: `win`, `loss` or empty for even.
+        strength: How strongly the cell is coloured, 0 to 1.
+        is_clear: Whether the interval excludes one half.
+        label: The cell in words.
+        link: Leads to the games of the cell; None when none of them are on the page.
+    """
+
+    score: str
+    interval: str
+    side: str
+    strength: str
+    is_clear: bool
+    label: str
+    link: Link | None
+
+
+class Heatmap(NamedTuple):
+    """Scores of the agents of a game against each other; None where two did not meet."""
+
+    title: str
+    rows: tuple[tuple[str, tuple[Cell | None, ...]], ...]
+
+
+class SeatRow(NamedTuple):
+    """Results of an agent in one seat, with the widths of its bars in percent."""
+
+    agent: str
+    role: str
+    games: int
+    wins: int
+    draws: int
+    losses: int
+    win_width: str
+    draw_start: str
+    draw_width: str
+    loss_start: str
+    loss_width: str
+
+
+class PageTable(NamedTuple):
+    """A plain table; its first `num_words` columns hold words, the others figures."""
+
+    id: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str
+    num_words: int
+    empty: str
+
+
+def ratings_forest(ratings: Sequence[Rating]) -> Forest:
+    """Returns the ratings, in the order given."""
+    scale = _Scale([value for rating in ratings for value in (rating.rating, *rating.interval)])
+    return Forest(
+        scale.ticks(),
+        scale.place(0),
+        tuple(
+            Estimate(
+                rating.agent,
+                elo_text(rating.rating),
+                interval_text(rating.interval),
+                scale.span(rating.rating, rating.interval),
+                (
+                    f"{rating.games:,}",
+                    f"{rating.wins:,} / {rating.draws:,} / {rating.losses:,}",
+                    f"{rating.score:.1%}",
+                    f"{rating.faults:,}",
+                    str(rating.group + 1),
+                ),
+            )
+            for rating in ratings
+        ),
+    )
+
+
+def seat_terms_forest(terms: Sequence[SeatTerm]) -> Forest:
+    """Returns what the first seat of every game is worth."""
+    scale = _Scale([value for term in terms for value in (term.effect, *term.interval)])
+    return Forest(
+        scale.ticks(),
+        scale.place(0),
+        tuple(
+            Estimate(
+                term.game,
+                elo_text(term.effect),
+                interval_text(term.interval),
+                scale.span(term.effect, term.interval),
+                (term.first_role,),
+            )
+            for term in terms
+        ),
+    )
+
+
+def heatmaps(standings: Standings, replays: Replays) -> list[Heatmap]:
+    """Returns the heatmap over all games and, with more than one game, one for each."""
+    agents = [rating.agent for rating in standings.ratings]
+    by_game: dict[str | None, list[Matchup]] = {}
+    for matchup in standings.matchups:
+        by_game.setdefault(matchup.game, []).append(matchup)
+    labels = [game for game in by_game if game is not None]
+    found = [(game, by_game[game]) for game in (None, *(labels if len(labels) > 1 else ())) if game in by_game]
+    return [_heatmap(game, matchups, agents, replays) for game, matchups in found]
+
+
+def seat_rows(seats: Sequence[SeatResult]) -> dict[str, list[SeatRow]]:
+    """Returns the results by seat of every game."""
+    by_game: dict[str, list[SeatRow]] = {}
+    for seat in seats:
+        win, draw, loss = (100 * count / max(1, seat.games) for count in (seat.wins, seat.draws, seat.losses))
+        row = SeatRow(
+            seat.agent,
+            seat.role,
+            seat.games,
+            seat.wins,
+            seat.draws,
+            seat.losses,
+            win_width=_percent(win),
+            draw_start=_percent(win),
+            draw_width=_percent(draw),
+            loss_start=_percent(win + draw),
+            loss_width=_percent(loss),
+        )
+        by_game.setdefault(seat.game, []).append(row)
+    return by_game
+
+
+def page_tables(standings: Standings) -> dict[str, PageTable]:
+    """Returns the plain tables, by the name that the template knows them under."""
+    return {
+        "differences": _differences_table(standings.differences),
+        "faults": _faults_table(standings),
+        "aborted": PageTable(
+            "aborted",
+            "Aborted games",
+            ("agent", "reason of the last", "games"),
+            tuple((each.agent, each.reason, f"{each.count:,}") for each in standings.aborted),
+            "An error of the infrastructure ended these games, which says nothing about the players: they count for "
+            "nobody, and a game stands here once for each of its two agents.",
+            2,
+            "None: no error of the infrastructure ended a game for good.",
+        ),
+        "triples": _triples_table(standings.triples),
+    }
+
+
+def elo_text(value: float) -> str:
+    """Returns a figure in Elo points with its sign."""
+    if not math.isfinite(value):
+        return "unknown"
+    # Without this a value just below 0 would read −0.
+    text = f"{round(value):+d}"
+    return "0" if round(value) == 0 else text.replace("-", "−")
+
+
+def interval_text(interval: Interval) -> str:
+    """Returns an interval in Elo points."""
+    return f"[{elo_text(interval.low)}, {elo_text(interval.high)}]"
+
+
+def probability_text(value: float) -> str:
+    """Returns a p-value."""
+    return "below 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _heatmap(game: str | None, matchups: Sequence[Matchup], agents: Sequence[str], replays: Replays) -> Heatmap:
+    cells = {(matchup.first, matchup.second): _cell(matchup, replays) for matchup in matchups}
+    met = {agent for pair in cells for agent in pair}
+    shown = [agent for agent in agents if agent in met]
+    rows = tuple((first, tuple(cells.get((first, second)) for second in shown)) for first in shown)
+    return Heatmap("All games, each counting the same" if game is None else game, rows)
+
+
+def _cell(matchup: Matchup, replays: Replays) -> Cell:
+    low, high = matchup.interval
+    strength = min(1.0, abs(matchup.score - 0.5) * 2)
+    counts = f"{matchup.wins} won, {matchup.draws} drawn, {matchup.losses} lost in {matchup.pairs} pairs"
+    return Cell(
+        score=f"{matchup.score:.2f}",
+        interval=f"{low:.2f}–{high:.2f}",
+        side="" if matchup.score == 0.5 else "win" if matchup.score > 0.5 else "loss",
+        strength=f"{0.62 * strength:.3f}",
+        is_clear=low > 0.5 or high < 0.5,
+        label=f"{one_line(matchup.first)} against {one_line(matchup.second)}: {matchup.score:.3f}, {counts}",
+        link=replays.link(matchup.first, matchup.second, matchup.game),
+    )
+
+
+def _differences_table(differences: Sequence[Difference]) -> PageTable:
+    return PageTable(
+        "differences",
+        "Differences",
+        ("stronger", "weaker", "Elo points", "95 % interval", "p", "p after correction", "significant"),
+        tuple(
+            (
+                each.better,
+                each.worse,
+                elo_text(each.difference),
+                interval_text(each.interval),
+                probability_text(each.p_value),
+                probability_text(each.corrected_p_value),
+                "yes" if each.is_significant else "no",
+            )
+            for each in differences
+        ),
+        "Significant: p is at most 0.05 after Holm's correction for all these comparisons together. The interval is "
+        "that of each comparison alone, so one that excludes 0 is not enough.",
+        2,
+        "There are no two agents to compare.",
+    )
+
+
+def _faults_table(standings: Standings) -> PageTable:
+    return PageTable(
+        "faults",
+        "Faults",
+        ("agent", "game", "fault", "games", "of its games", "turns"),
+        tuple(
+            (
+                each.agent,
+                each.game,
+                "a random move was played" if each.fault is None else each.fault.replace("_", " "),
+                f"{each.games:,} of {each.played:,}",
+                f"{each.games / max(1, each.played):.1%}",
+                f"{each.turns:,}",
+            )
+            for each in standings.faults
+        ),
+        "A fault is a reply that is no legal move, or that was cut by a length limit. Games that a fault ended are "
+        "losses in the ratings and are counted here once more, because they say something else than a lost game.",
+        3,
+        "None: every reply was a legal move.",
+    )
+
+
+def _triples_table(triples: Sequence[Triple]) -> PageTable:
+    return PageTable(
+        "triples",
+        "Intransitive triples",
+        ("first", "beats", "which beats", "scores, the last against the first", "significant"),
+        tuple(
+            (*each.agents, ", ".join(f"{score:.2f}" for score in each.scores), "yes" if each.is_significant else "no")
+            for each in triples
+        ),
+        "Each beats the next and the last beats the first, so no rating can order the three. Significant: every one of "
+        "the three intervals excludes 0.5.",
+        3,
+        "None: no three agents beat each other in a circle.",
+    )
+
+
+class _Scale:
+    """A horizontal axis that holds zero and all values, in percent of its width."""
+
+    def __init__(self, values: Iterable[float]) -> None:
+        finite = [value for value in values if math.isfinite(value)]
+        low, high = min(0.0, *finite, 0.0), max(0.0, *finite, 0.0)
+        margin = 0.06 * (high - low) or 1.0
+        self._low, self._high = low - margin, high + margin
+
+    def place(self, value: float) -> str:
+        """Returns where a value stands; one beyond the axis stands at its end."""
+        return _percent(self._percent(value))
+
+    def span(self, value: float, interval: Interval) -> Span:
+        """Returns where an estimate and its interval stand."""
+        low, high = self._percent(interval.low), self._percent(interval.high)
+        return Span(_percent(low), _percent(high), _percent(high - low), self.place(value))
+
+    def ticks(self) -> tuple[Tick, ...]:
+        """Returns three to six marks at round numbers."""
+        step = _round_step((self._high - self._low) / 4)
+        first = math.ceil((self._low + 0.04 * (self._high - self._low)) / step)
+        last = math.floor((self._high - 0.04 * (self._high - self._low)) / step)
+        return tuple(Tick(elo_text(number * step), self.place(number * step)) for number in range(first, last + 1))
+
+    def _percent(self, value: float) -> float:
+        if math.isnan(value):
+            return self._percent(0.0)
+        return 100 * (min(self._high, max(self._low, value)) - self._low) / (self._high - self._low)
+
+
+def _round_step(step: float) -> float:
+    """Returns the smallest of 1, 2 or 5 times a power of ten that is not below `step`."""
+    power = 10.0 ** math.floor(math.log10(step))
+    return next((factor * power for factor in (1, 2, 5) if factor * power >= step), 10 * power)
+
+
+def _percent(value: float) -> str:
+    return f"{value:.2f}%"
