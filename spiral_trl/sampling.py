@@ -249,12 +249,11 @@ class GenerateSampler:
         self._pad_id = token_id(tokenizer, "eos_token" if tokenizer.pad_token is None else "pad_token")
         self._generation = GenerationConfig(
             max_new_tokens=max_new_tokens,
-            do_sample=True,
             temperature=temperature,
             top_p=top_p,
             eos_token_id=self._end_ids,
             pad_token_id=self._pad_id,
-            **{"top_k": 0, **generation},
+            **{"do_sample": True, "top_k": 0, **generation},
         )
 
     def reseed(self, seed: int) -> None:

@@ -29,8 +29,18 @@ def view_after(*cells):
 
 
 def test_the_built_in_agents_are_found_by_name():
-    assert agent_names()[:7] == ("random", "minimax", "cfr", "first", "mcts", "human", "openai")
-    names = ("random", "minimax", "cfr", "first", "human", "minimax:4", "mcts:50", "openai:m@http://127.0.0.1:9/v1")
+    assert agent_names()[:8] == ("random", "greedy", "minimax", "cfr", "first", "mcts", "human", "openai")
+    names = (
+        "random",
+        "greedy",
+        "minimax",
+        "cfr",
+        "first",
+        "human",
+        "minimax:4",
+        "mcts:50",
+        "openai:m@http://127.0.0.1:9/v1",
+    )
     assert [make_agent(name).name for name in names] == list(names)
 
 
@@ -39,7 +49,7 @@ def test_an_unknown_agent_is_refused_with_the_nearest():
         make_agent("minmax")
 
 
-@pytest.mark.parametrize("text", ["random:3", "cfr:", "first:1", "human:me"])
+@pytest.mark.parametrize("text", ["random:3", "greedy:1", "cfr:", "first:1", "human:me"])
 def test_an_argument_to_an_agent_that_takes_none_is_refused(text):
     kind = text.partition(":")[0]
     with pytest.raises(ValueError, match=f"agent '{kind}' takes no argument, got '{text}'"):
@@ -71,7 +81,7 @@ def test_random_moves_are_uniform():
     assert all(880 < count < 1120 for count in replies.values())
 
 
-@pytest.mark.parametrize("name", ["random", "minimax", "cfr"])
+@pytest.mark.parametrize("name", ["random", "greedy", "minimax", "cfr"])
 def test_an_agent_repeats_itself_from_its_seed_and_no_two_seeds_agree(name):
     views = [view_after()] * 50 if name != "cfr" else list(solve.information_sets(KUHN).values()) * 5
     assert make_agent(name, seed=1).act(views) == make_agent(name, seed=1).act(views)
