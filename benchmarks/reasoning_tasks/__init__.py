@@ -1,0 +1,1 @@
+"""Task files of lm-eval: mathematical benchmarks with a boxed answer, sampled as in the SPIRAL paper."""
