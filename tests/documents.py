@@ -41,6 +41,8 @@ def check_command(line):
             check_training_arguments(arguments)
         case ["spiral-report", run, *options]:
             check_report_options(run, options)
+        case ["spiral-arena", *arguments]:
+            check_arena_arguments(arguments)
         case ["spiral-play", "--list"]:
             pass
         case ["spiral-play", game, "--opponent", opponent, *options]:
@@ -55,8 +57,9 @@ def check_command(line):
             project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
             assert target.startswith(".")
             assert set(re.findall(r"\w+", target)) <= set(project["optional-dependencies"])
-        case ["python", script, *_]:
+        case ["python", script, *arguments]:
             assert (ROOT / script).is_file()
+            check_benchmark_arguments(script, arguments)
         case _:
             pytest.fail(f"no test knows how to check the command {line!r}")
 
@@ -71,6 +74,33 @@ def check_imitation_arguments(arguments):
     from spiral_trl.sft_config import parse_sft
 
     parse_sft([*arguments, "--use_cpu", "true", "--bf16", "false"])
+
+
+def check_arena_arguments(arguments):
+    from spiral_envs.arena.command import make_parser
+    from spiral_envs.arena.plan import read_entrant
+
+    read = make_parser().parse_args(arguments)
+    if read.command == "run":
+        assert all(find_source(game) for game in read.games)
+        for agent in read.agents:
+            read_entrant(agent.replace("step=all", "step=1"))
+
+
+def check_benchmark_arguments(script, arguments):
+    if script == "benchmarks/reasoning.py":
+        from benchmarks.reasoning import compare_parser, suite_parser
+
+        is_comparison = arguments[0] == "compare"
+        (compare_parser if is_comparison else suite_parser)().parse_args(arguments[is_comparison:])
+    elif script == "benchmarks/exploitability.py":
+        from benchmarks.exploitability import make_parser
+
+        make_parser().parse_args(arguments)
+    elif script == "benchmarks/traces.py":
+        from benchmarks.traces import make_parser
+
+        make_parser().parse_args(arguments)
 
 
 def check_report_options(run, options):

@@ -25,6 +25,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from spiral_envs.agents.cfr import CfrAgent
 from spiral_envs.game import CHANCE, TERMINAL, GameSpec
 from spiral_envs.games.kuhn_poker import Bet, Card, Hand, KuhnState
+from spiral_envs.intervals import FEW_PAIRS, student_t
 from spiral_envs.match import Fault, GameMatch, InvalidMove, Reply, make_view
 from spiral_envs.printable import one_line
 from spiral_envs.registry import find_game
@@ -34,9 +35,6 @@ MAX_STATES: Final = 600_000
 
 MAX_PLIES: Final = 100
 """A longer game has none either: its values are found by recursion."""
-
-FEW_PAIRS: Final = 10
-"""Below this many pairs an interval says little."""
 
 _HEADINGS: Final = (
     "| game | agent | against | pairs | mean return | with duplicate deals | and less luck"
@@ -263,9 +261,9 @@ def corrected_matchups(
             # The first agent's seat tells the two games of a pair apart; a game that stands twice counts once.
             played[record["game"], first, second][int(record["pair"])].setdefault(record["agents"][0], record)
     matchups = [
-        _matchup(game, first, second, [tuple(pair.values()) for pair in pairs.values() if len(pair) == 2], reference)
+        _matchup(game, first, second, [(pair[first], pair[second]) for pair in _whole(pairs.values())], reference)
         for (game, first, second), pairs in sorted(played.items())
-        if any(len(pair) == 2 for pair in pairs.values())
+        if _whole(pairs.values())
     ]
     return tuple(matchups)
 
@@ -287,6 +285,11 @@ def matchup_table(matchups: Sequence[CorrectedMatchup]) -> str:
     few = any(each.pairs < FEW_PAIRS for each in matchups)
     warning = (f"Below {FEW_PAIRS} pairs an interval says little.",) if few else ()
     return "\n".join((*lines, "", _LEGEND, *warning))
+
+
+def _whole(pairs: Iterable[Mapping[str, Mapping[str, Any]]]) -> list[Mapping[str, Mapping[str, Any]]]:
+    """Returns the pairs of which both games were finished."""
+    return [pair for pair in pairs if len(pair) == 2]
 
 
 def _matchup(
@@ -330,23 +333,8 @@ def _estimate(values: Sequence[float]) -> Estimate:
 
 
 def _interval(mean: float, error: float, degrees: int) -> Estimate:
-    wide = _student_t(degrees) * error
+    wide = student_t(degrees) * error
     return Estimate(mean, error, mean - wide, mean + wide)
-
-
-def _student_t(degrees: int) -> float:
-    """Returns the 97.5 % quantile of Student's t (Abramowitz and Stegun 26.7.5; exact for 1 and 2 degrees)."""
-    if degrees == 1:
-        return 12.706204736
-    if degrees == 2:
-        return 4.302652730
-    z = 1.959963984540054
-    return (
-        z
-        + (z**3 + z) / (4 * degrees)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * degrees**3)
-    )
 
 
 def _text(estimate: Estimate) -> str:

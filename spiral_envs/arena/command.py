@@ -16,9 +16,10 @@ from spiral_envs.agents import make_agent
 from spiral_envs.arena.budget import Caps, Price, parse_price
 from spiral_envs.arena.folder import FolderError
 from spiral_envs.arena.plan import Asking, Plan, make_plan, read_entrant, read_entrants
-from spiral_envs.arena.records import TOURNAMENT_FILE
+from spiral_envs.arena.records import GAMES_FILE, LUCK_FILE, TOURNAMENT_FILE
 from spiral_envs.arena.tournament import MAX_FAILURES, AbandonedError, Ending, Settings, play_tournament
 from spiral_envs.errors import MissingExtraError
+from spiral_envs.json_lines import JsonLines
 from spiral_envs.match import InvalidMove
 from spiral_envs.printable import one_line
 
@@ -238,11 +239,36 @@ def _report(arguments: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"a report (no module {error.name})", "arena") from error
     try:
-        files = write_report(folder, out=arguments.out, anchor=arguments.anchor)
+        files = write_report(
+            folder,
+            out=arguments.out,
+            seed=arguments.seed,
+            resamples=arguments.resamples,
+            anchor=arguments.anchor,
+            games_shown=arguments.games_shown,
+        )
+        luck = _write_luck(folder, files.page.parent) if arguments.aivat else []
     except ValueError as error:
         raise _BadInputError(str(error)) from error
-    _write("\n".join([*rating_lines(files.standings), f"report: {one_line(str(files.page))}", ""]))
+    _write("\n".join([*rating_lines(files.standings), *luck, f"report: {one_line(str(files.page))}", ""]))
     return DONE
+
+
+def _write_luck(folder: Path, out: Path) -> list[str]:
+    """Writes the returns less the luck of the deals beside the report, and returns what to say of them.
+
+    Raises:
+        MissingExtraError: OpenSpiel is not installed.
+        ValueError: A game does not replay, or there is none of a kind in which luck can be told.
+    """
+    from spiral_envs.arena.aivat import corrected_matchups, matchup_table
+
+    matchups = corrected_matchups(JsonLines(folder / GAMES_FILE).read())
+    if not matchups:
+        raise ValueError("--aivat found no pair of games of cards or dice for two, small enough to be solved")
+    path = out / LUCK_FILE
+    path.write_text(matchup_table(matchups) + "\n", encoding="utf-8")
+    return [f"less luck: {one_line(str(path))}"]
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -268,6 +294,18 @@ def make_parser() -> argparse.ArgumentParser:
     report.add_argument("folder", metavar="DIR", type=Path, help="a folder that spiral-arena run has written")
     report.add_argument("--out", metavar="DIR", type=Path, help="where the report goes; DIR/report if missing")
     report.add_argument("--anchor", metavar="AGENT", help="whose rating is 0; the mean of all if missing")
+    report.add_argument(
+        "--aivat",
+        action="store_true",
+        help="write luck.md as well: returns in games of cards and dice, less the luck of the deals",
+    )
+    report.add_argument(
+        "--resamples", type=_two_or_more, default=1000, metavar="N", help="draws of the bootstrap (default: 1000)"
+    )
+    report.add_argument("--seed", type=_whole_number, default=0, metavar="N", help="of the bootstrap (default: 0)")
+    report.add_argument(
+        "--games-shown", type=_whole_number, default=200, metavar="N", help="most games on the page (default: 200)"
+    )
     return parser
 
 
@@ -361,7 +399,7 @@ def _count(text: str) -> int:
 def _two_or_more(text: str) -> int:
     number = _count(text)
     if number < 2:
-        raise argparse.ArgumentTypeError(f"expected an integer from 2, for a game may need two models, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected an integer from 2, got {text!r}")
     return number
 
 

@@ -4,7 +4,7 @@
 |---|---|
 | `tournament.json` | what is played: agents, games, pairs, seed |
 | `games.jsonl` | a finished game a line: `Episode.to_json()` with `id`, `pair`, `time_s` and `usage` |
-| `aborted.jsonl` | an attempt a line that an error of the infrastructure ended: `id`, `game`, `pair`, `agents`, `reason` |
+| `aborted.jsonl` | an attempt a line that an error of the infrastructure ended, with its `reason` |
 | `replies.jsonl` | the replies of paid agents, so that none is paid for twice |
 | `report/` | what `spiral-arena report` writes |
 """
@@ -26,6 +26,9 @@ ABORTED_FILE: Final = "aborted.jsonl"
 REPLIES_FILE: Final = "replies.jsonl"
 
 REPORT_FOLDER: Final = "report"
+
+LUCK_FILE: Final = "luck.md"
+"""In the folder of the report, when it was asked for."""
 
 
 class GameRecord(NamedTuple):

@@ -79,7 +79,7 @@ def test_quiet_says_nothing_when_all_is_done(capsys, tmp_path):
         (("--agents", "random", "first", "--games", TIC, "--pairs", "0"), "expected an integer from 1, got '0'"),
         (("--agents", "random", "first", "--games", TIC, "--pairs", "²"), "expected an integer from 1, got '²'"),
         (("--agents", "random", "first", "--games", TIC, "--seed", "-1"), "argument --seed: expected"),
-        (("--agents", "random", "first", "--games", TIC, "--models-in-memory", "1"), "a game may need two models"),
+        (("--agents", "random", "first", "--games", TIC, "--models-in-memory", "1"), "an integer from 2"),
         (("--agents", "random", "first", "--games", TIC, "--max-hours", "nan"), "expected a number above 0, got 'nan'"),
         (("--agents", "random", "first", "--games", TIC, "--price", "random"), "expected AGENT=IN,OUT"),
         (("--agents", "random", "first", "--games", TIC, "--price", "random=1"), "cannot read the price '1'"),
