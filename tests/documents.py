@@ -43,12 +43,8 @@ def check_command(line):
             check_report_options(run, options)
         case ["spiral-arena", *arguments]:
             check_arena_arguments(arguments)
-        case ["spiral-play", "--list"]:
-            pass
-        case ["spiral-play", game, "--opponent", opponent, *options]:
-            find_source(game)
-            make_agent(opponent)
-            assert options in ([], ["--seat", "1"])
+        case ["spiral-play", *arguments]:
+            check_play_arguments(arguments)
         case ["accelerate", "launch", *arguments]:
             split = arguments.index("spiral_trl.train")
             check_launch_options(arguments[: split - 1])
@@ -74,6 +70,18 @@ def check_imitation_arguments(arguments):
     from spiral_trl.sft_config import parse_sft
 
     parse_sft([*arguments, "--use_cpu", "true", "--bf16", "false"])
+
+
+def check_play_arguments(arguments):
+    match arguments:
+        case ["--list"]:
+            pass
+        case [game, "--opponent", opponent, *options]:
+            find_source(game)
+            make_agent(opponent)
+            assert options in ([], ["--seat", "1"])
+        case _:
+            pytest.fail(f"no test knows how to check spiral-play {arguments!r}")
 
 
 def check_arena_arguments(arguments):
