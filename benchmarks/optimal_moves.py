@@ -201,6 +201,7 @@ def _quality(move_judge: MoveJudge, opponent: str, tallies: Sequence[GameTally])
     def column(*verdicts: Verdict) -> list[float]:
         return [float(sum(tally.verdicts[each] for each in verdicts)) for tally in tallies]
 
+    lowest, highest = move_judge.spec.return_range
     turns, decided = column(*Verdict), column(Verdict.OPTIMAL, Verdict.MISTAKE)
     proven = column(Verdict.OPTIMAL, Verdict.MISTAKE, Verdict.UNDECIDED)
     choices = [float(tally.choices) for tally in tallies]
@@ -211,29 +212,35 @@ def _quality(move_judge: MoveJudge, opponent: str, tallies: Sequence[GameTally])
         games=len(tallies),
         turns=round(sum(turns)),
         distinct=len(set[Any]().union(*(tally.positions for tally in tallies))),
-        proven=_share(proven, turns, is_rate=True),
-        optimal=_share(column(Verdict.OPTIMAL), decided, is_rate=True),
-        choices=_share([float(tally.optimal_choices) for tally in tallies], choices, is_rate=True),
+        proven=_share(proven, turns, most=1.0),
+        optimal=_share(column(Verdict.OPTIMAL), decided, most=1.0),
+        choices=_share([float(tally.optimal_choices) for tally in tallies], choices, most=1.0),
         chance_level=sum(tally.chance_level for tally in tallies) / sum(choices) if sum(choices) else None,
-        regret=_share([tally.regret for tally in tallies], decided, is_rate=False),
+        regret=_share([tally.regret for tally in tallies], decided, most=highest - lowest),
         undecided=round(sum(column(Verdict.UNDECIDED))),
         faults=sum((tally.faults for tally in tallies), Counter[str]()),
     )
 
 
-def _share(parts: Sequence[float], wholes: Sequence[float], *, is_rate: bool) -> Share:
+def _share(parts: Sequence[float], wholes: Sequence[float], *, most: float) -> Share:
     """Returns the ratio of two sums over games, with a bootstrap interval over the games.
 
-    Where no game differs from another the bootstrap cannot tell how sure the rate is; Wilson's interval over the games
+    Where all of it or nothing was seen the bootstrap cannot tell how sure that is; Wilson's interval over the games
     that have a position then does, which takes each for one observation.
+
+    Args:
+        parts: The sum of every game.
+        wholes: What it is divided by.
+        most: The largest that the ratio can be; the smallest is 0.
     """
     positions = round(sum(wholes))
     if not positions:
         return Share(None, None, 0)
     part, whole = np.array(parts), np.array(wholes)
     mean = float(part.sum() / whole.sum())
-    if is_rate and mean in {0.0, 1.0}:
-        return Share(mean, _wilson(mean, int(np.count_nonzero(whole))), positions)
+    if mean in {0.0, most}:
+        low, high = _wilson(mean / most, int(np.count_nonzero(whole)))
+        return Share(mean, Interval(low * most, high * most), positions)
     if len(parts) < 2:
         return Share(mean, None, positions)
     # The same resamples for everybody, so that a figure does not depend on what was measured before it.

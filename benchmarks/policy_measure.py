@@ -31,6 +31,9 @@ from spiral_envs.games.kuhn_poker import KuhnPoker
 from spiral_envs.games.leduc_poker import LeducPoker
 from spiral_envs.match import View
 
+_READ_AT_ONCE: Final = 256
+"""Reasonings that a model samples between two signs of progress."""
+
 
 class Method(StrEnum):
     """How a policy is come by."""
@@ -189,29 +192,76 @@ def measure_sampled(
     return replace(measured, sampled=estimate, noise=noise, examples=tuple(examples))
 
 
-def model_row(tree: GameTree, path: str, *, reasonings: int, seed: int) -> FloatArray:
-    """Returns the probabilities of legal moves of the model in a folder or on a hub, by transformers.
+def reads_logprobs(agent: str) -> bool:
+    """Returns whether an agent plays by the log-probabilities: an `hf:` model at temperature 1, without top_p or top_k.
 
     Raises:
-        OSError: There is no such model.
+        UnknownNameError: It has an option that does not exist.
+        ValueError: A value of its options cannot be read.
+    """
+    kind, _, argument = agent.partition(":")
+    if kind != "hf":
+        return False
+    from spiral_trl.agent_options import HfOptions
+
+    options = HfOptions.parse(argument)
+    return (options.temperature, options.top_p, options.top_k) == (1.0, 1.0, 0)
+
+
+def model_row(
+    tree: GameTree,
+    argument: str,
+    *,
+    reasonings: int,
+    seed: int,
+    on_replies: Callable[[int], None] = lambda number: None,
+) -> FloatArray:
+    """Returns the probabilities of legal moves of a model, by transformers, at temperature 1.
+
+    Args:
+        tree: The game.
+        argument: What follows `hf:` in an agent string: a path or id with the options of `HfOptions`.
+        reasonings: How many are sampled in every information set.
+        seed: Of sampling.
+        on_replies: Called with the number of reasonings that have been read since the last call.
+
+    Raises:
+        OSError: The model cannot be loaded.
+        ValueError: There is no such model or step.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from spiral_envs.prompts import find_style
-    from spiral_trl.agents import MAX_NEW_TOKENS
+    from spiral_trl.agent_options import MAX_NEW_TOKENS, HfOptions, find_model, is_adapter
     from spiral_trl.policy_reading import read_policy
     from spiral_trl.sampling import GenerateSampler, PromptEncoder
 
+    options = HfOptions.parse(argument)
+    path = find_model(options)
     tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
-    model = AutoModelForCausalLM.from_pretrained(path)
-    model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu")).eval()  # pyright: ignore[reportArgumentType] - transformers wraps Module.to
+    kept: dict[str, Any] = {} if options.dtype is None else {"dtype": options.dtype}
+    if is_adapter(path):
+        from peft import AutoPeftModelForCausalLM
+
+        model: Any = AutoPeftModelForCausalLM.from_pretrained(path, **kept).merge_and_unload()
+    else:
+        model = AutoModelForCausalLM.from_pretrained(path, **kept)
+    model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu")).eval()
+    # As the agent of this name plays.
+    style = options.style or ("boxed_cot" if tokenizer.chat_template else "plain")
+    encoder = PromptEncoder(tokenizer, find_style(style, hints=options.hints), use_chat_template=style != "plain")
     context = int(model.config.get_text_config().max_position_embeddings)
-    is_chat = bool(tokenizer.chat_template)
-    encoder = PromptEncoder(tokenizer, find_style("boxed_cot" if is_chat else "plain"), use_chat_template=is_chat)
-    sampler = GenerateSampler(model, tokenizer, max_new_tokens=min(MAX_NEW_TOKENS, context // 2), seed=seed)
-    read = read_policy(model, tokenizer, encoder, sampler, tree.views, reasonings=reasonings)
-    return np.concatenate([[policy.moves[move] for move in tree.texts(at)] for at, policy in enumerate(read)])
+    longest = options.max_tokens or min(MAX_NEW_TOKENS, context // 2)
+    sampler = GenerateSampler(model, tokenizer, max_new_tokens=longest, batch_size=options.batch_size, seed=seed)
+    each = max(1, _READ_AT_ONCE // reasonings)
+    parts: list[list[float]] = []
+    for first in range(0, len(tree.views), each):
+        views = tree.views[first : first + each]
+        read = read_policy(model, tokenizer, encoder, sampler, views, reasonings=reasonings)
+        parts += [[policy.moves[move] for move in tree.texts(at)] for at, policy in enumerate(read, start=first)]
+        on_replies(len(views) * reasonings)
+    return np.concatenate(parts)
 
 
 def _measure(

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 
 class JsonLines:
@@ -40,7 +40,10 @@ class JsonLines:
         with self.path.open(encoding="utf-8", errors="replace") as file:
             for line in file:
                 try:
-                    records.append(json.loads(line))
+                    record: object = json.loads(line)
                 except json.JSONDecodeError:
                     continue
+                # A torn line may still be a number or a text.
+                if isinstance(record, dict):
+                    records.append(cast("dict[str, Any]", record))
         return records

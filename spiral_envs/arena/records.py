@@ -46,6 +46,7 @@ class GameRecord(NamedTuple):
         fault: That fault (`malformed`, `illegal`, `truncated`, `prompt_too_long`); empty without one.
         num_turns: How many turns were taken.
         num_faults: How many of each seat's turns were faults; more than one where a fault costs a random move only.
+        fault_kinds: What they were, turn by turn.
     """
 
     id: str
@@ -58,6 +59,7 @@ class GameRecord(NamedTuple):
     fault: str
     num_turns: int
     num_faults: tuple[int, int]
+    fault_kinds: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
     @property
     def score(self) -> float:
@@ -80,10 +82,10 @@ def game_records(records: Iterable[Mapping[str, Any]]) -> list[GameRecord]:
 
 def _game_record(record: Mapping[str, Any]) -> GameRecord:
     agents, roles, returns, turns = record["agents"], record["roles"], record["returns"], record["turns"]
-    num_faults = [0, 0]
+    kinds: tuple[list[str], list[str]] = ([], [])
     for turn in turns:
         if turn["fault"]:
-            num_faults[turn["seat"]] += 1
+            kinds[turn["seat"]].append(str(turn["fault"]))
     first_agent, second_agent = agents
     first_role, second_role = roles
     first_return, second_return = returns
@@ -97,5 +99,6 @@ def _game_record(record: Mapping[str, Any]) -> GameRecord:
         offender=record["offender"],
         fault=record["fault"] or "",
         num_turns=len(turns),
-        num_faults=(num_faults[0], num_faults[1]),
+        num_faults=(len(kinds[0]), len(kinds[1])),
+        fault_kinds=(tuple(kinds[0]), tuple(kinds[1])),
     )

@@ -9,7 +9,7 @@ from spiral_envs.intervals import Interval
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """How strong an agent is over all games of a tournament.
+    """How strong an agent is: over all games of a tournament, or in the one game of a `GameRatings`.
 
     Attributes:
         agent: Its agent string.
@@ -35,6 +35,20 @@ class Rating:
     losses: int
     faults: int
     score: float
+
+
+@dataclass(frozen=True, slots=True)
+class GameRatings:
+    """How strong every agent is in one game, fitted to that game alone.
+
+    Attributes:
+        game: The game's label.
+        ratings: Every agent that played it, best first, group by group. The figures and groups are those of this game.
+            The mean of a group is 0, so that ratings of different games have different zeros.
+    """
+
+    game: str
+    ratings: tuple[Rating, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +135,7 @@ class FaultCount:
         turns: On how many turns.
         games: In how many games.
         played: How many games of this label the agent played.
+        kinds: Of faults that ended no game: on how many of these turns each kind was made, by kind; otherwise empty.
     """
 
     agent: str
@@ -129,6 +144,7 @@ class FaultCount:
     turns: int
     games: int
     played: int
+    kinds: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +189,8 @@ class Difference:
 class Triple:
     """Three agents that no rating can order: each beats the next one, and the last beats the first.
 
+    All three matchups are over the same games.
+
     Attributes:
         agents: The three, where the first beats the second, the second the third and the third the first.
         scores: The score of each against the next over all games, 0 to 1, all above 0.5.
@@ -190,6 +208,7 @@ class Standings:
 
     Attributes:
         ratings: Every agent, best first, group by group.
+        game_ratings: The same for every game by itself, by label.
         seat_terms: Every game, by label.
         matchups: Every two agents that met, in both orders, in every game and over all games.
         seats: Every agent in every seat of every game it played.
@@ -201,6 +220,7 @@ class Standings:
     """
 
     ratings: tuple[Rating, ...]
+    game_ratings: tuple[GameRatings, ...]
     seat_terms: tuple[SeatTerm, ...]
     matchups: tuple[Matchup, ...]
     seats: tuple[SeatResult, ...]

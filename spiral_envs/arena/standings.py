@@ -16,6 +16,7 @@ from spiral_envs.arena.standing_records import (
     Aborted,
     Difference,
     FaultCount,
+    GameRatings,
     Matchup,
     Rating,
     SeatResult,
@@ -61,12 +62,14 @@ def standings(
     if not rated:
         raise ValueError(f"standings need finished games of two different agents, got none among {len(games)} games")
     pairs = _pairs(rated)
-    fit = rate([_pair_result(key, pair) for key, pair in pairs.items()], resamples=resamples, seed=seed, anchor=anchor)
+    results = [_pair_result(key, pair) for key, pair in pairs.items()]
+    fit = rate(results, resamples=resamples, seed=seed, anchor=anchor)
     matchups = _matchups(pairs)
     lost = _aborted({game.id for game in games}, aborted)
     ratings = _ratings(fit, rated)
     return Standings(
         ratings=ratings,
+        game_ratings=_game_ratings(results, rated, resamples, seed, anchor),
         seat_terms=_seat_terms(fit, rated),
         matchups=matchups,
         seats=_seats(rated),
@@ -150,6 +153,21 @@ def _ratings(fit: Fit, games: Sequence[GameRecord]) -> tuple[Rating, ...]:
             )
         )
     return tuple(sorted(ratings, key=lambda rating: (rating.group, -rating.rating, rating.agent)))
+
+
+def _game_ratings(
+    results: Sequence[PairResult], games: Sequence[GameRecord], resamples: int, seed: int, anchor: str | None
+) -> tuple[GameRatings, ...]:
+    """Returns the ratings of every game by itself, with the anchor at 0 where it played."""
+    by_label: dict[str, list[PairResult]] = defaultdict(list)
+    for result in results:
+        by_label[result.game].append(result)
+    found: list[GameRatings] = []
+    for label, own in sorted(by_label.items()):
+        played = any(anchor in result.agents for result in own)
+        fit = rate(own, resamples=resamples, seed=seed, anchor=anchor if played else None)
+        found.append(GameRatings(label, _ratings(fit, [game for game in games if game.game == label])))
+    return tuple(found)
 
 
 def _ended_by(game: GameRecord, agent: str) -> bool:
@@ -247,6 +265,7 @@ def _faults(games: Iterable[GameRecord]) -> tuple[FaultCount, ...]:
     turns: Counter[tuple[str, str, str | None]] = Counter()
     in_games: Counter[tuple[str, str, str | None]] = Counter()
     played: Counter[tuple[str, str]] = Counter()
+    kinds: dict[tuple[str, str, str | None], Counter[str]] = defaultdict(Counter)
     for game in games:
         for seat, agent in enumerate(game.agents):
             played[agent, game.game] += 1
@@ -258,9 +277,13 @@ def _faults(games: Iterable[GameRecord]) -> tuple[FaultCount, ...]:
             if others > 0:
                 turns[agent, game.game, None] += others
                 in_games[agent, game.game, None] += 1
+                # The last fault is the one that ended the game.
+                kinds[agent, game.game, None].update(game.fault_kinds[seat][:others])
     ordered = sorted(turns, key=lambda key: (key[0], key[1], key[2] is None, key[2] or ""))
     return tuple(
-        FaultCount(agent, label, fault, turns[key], in_games[key], played[agent, label])
+        FaultCount(
+            agent, label, fault, turns[key], in_games[key], played[agent, label], tuple(sorted(kinds[key].items()))
+        )
         for key in ordered
         for agent, label, fault in [key]
     )
@@ -300,13 +323,22 @@ def _differences(fit: Fit) -> tuple[Difference, ...]:
 
 
 def _triples(matchups: Iterable[Matchup]) -> tuple[Triple, ...]:
-    overall = {(each.first, each.second): each for each in matchups if each.game is None}
+    overall: dict[tuple[str, str], Matchup] = {}
+    labels: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for each in matchups:
+        if each.game is None:
+            overall[each.first, each.second] = each
+        else:
+            labels[each.first, each.second].add(each.game)
     agents = sorted({agent for edge in overall for agent in edge})
     triples: list[Triple] = []
     for low, middle, high in itertools.combinations(agents, 3):
         for first, second, third in ((low, middle, high), (low, high, middle)):
-            edges = [overall.get(edge) for edge in ((first, second), (second, third), (third, first))]
-            beaten = [edge for edge in edges if edge is not None and edge.score > 0.5]
+            edges = ((first, second), (second, third), (third, first))
+            # Who is better may differ from game to game, so that scores over different games form no circle.
+            if any(labels[edge] != labels[edges[0]] for edge in edges):
+                continue
+            beaten = [overall[edge] for edge in edges if edge in overall and overall[edge].score > 0.5]
             if len(beaten) == 3:
                 scores = (beaten[0].score, beaten[1].score, beaten[2].score)
                 is_significant = all(edge.interval.low > 0.5 for edge in beaten)
@@ -324,6 +356,7 @@ def _notes(
     rated = [game for pair in pairs.values() for game in pair]
     notes = [
         *_connection_notes(ratings, anchor),
+        *_different_games_notes(rated),
         *_bound_notes(ratings),
         *_pair_notes(pairs, matchups),
         *_forfeit_notes(rated),
@@ -344,6 +377,18 @@ def _connection_notes(ratings: Sequence[Rating], anchor: str | None) -> Iterable
     yield f"not connected: no chain of games links these groups, whose ratings cannot be compared: {listed}."
     if anchor is not None:
         yield f"{anchor} is the 0 of its own group only; of the other groups the mean is."
+
+
+def _different_games_notes(games: Iterable[GameRecord]) -> Iterable[str]:
+    labels: dict[str, set[str]] = defaultdict(set)
+    for game in games:
+        for agent in game.agents:
+            labels[agent].add(game.game)
+    if len({frozenset(each) for each in labels.values()}) > 1:
+        yield (
+            "the overall rating compares agents that played different games, as if whoever is stronger in one were so"
+            " in all: see the ratings by game."
+        )
 
 
 def _bound_notes(ratings: Iterable[Rating]) -> Iterable[str]:
@@ -368,8 +413,8 @@ def _pair_notes(pairs: _Pairs, matchups: Iterable[Matchup]) -> Iterable[str]:
     fewest, most = min(numbers.values()), max(numbers.values())
     if most >= _UNEQUAL * fewest:
         yield (
-            f"games of unequal numbers count the same: {fewest} pairs of one and {most} of another; the intervals of"
-            " ratings are too narrow then."
+            f"games of unequal numbers count the same: {fewest} pairs of one and {most} of another"
+            + ("; the intervals of ratings are too narrow then." if few else ".")
         )
     unpaired = sum(len({game.agents for game in pair}) == 1 for pair in pairs.values())
     if unpaired:

@@ -18,6 +18,7 @@ from spiral_envs.arena.standing_records import (
     Aborted,
     Difference,
     FaultCount,
+    GameRatings,
     Matchup,
     Rating,
     SeatResult,
@@ -38,6 +39,7 @@ def markdown(standings: Standings) -> str:
     """Returns all tables as Markdown, in which no name of an agent can act as markup."""
     sections = [
         ("Ratings", _ratings(standings.ratings)),
+        ("Ratings by game", _game_ratings(standings.game_ratings)),
         ("Differences", _differences(standings.differences)),
         ("Scores", _scores(standings.ratings, standings.matchups)),
         ("First seats", _seat_terms(standings.seat_terms)),
@@ -59,6 +61,7 @@ def write_csv(standings: Standings, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     return [
         _write_csv(folder / "ratings.csv", Rating, standings.ratings),
+        _write_ratings_by_game(folder / "ratings_by_game.csv", standings.game_ratings),
         _write_csv(folder / "matchups.csv", Matchup, standings.matchups),
         _write_csv(folder / "seat_terms.csv", SeatTerm, standings.seat_terms),
         _write_csv(folder / "seats.csv", SeatResult, standings.seats),
@@ -131,37 +134,69 @@ def _game_row(game: GameRecord) -> dict[str, str | int | float | None]:
 
 
 def _write_csv(path: Path, record_type: type[_Record], records: Iterable[_Record]) -> Path:
+    return _write_rows(path, _columns(record_type), (_flat(asdict(record)) for record in records))
+
+
+def _write_ratings_by_game(path: Path, game_ratings: Iterable[GameRatings]) -> Path:
+    rows = ({"game": each.game, **_flat(asdict(rating))} for each in game_ratings for rating in each.ratings)
+    return _write_rows(path, ["game", *_columns(Rating)], rows)
+
+
+def _columns(record_type: type[_Record]) -> list[str]:
     names = [field.name for field in fields(record_type)]
-    columns = [column for name in names for column in (("low", "high") if name == "interval" else (name,))]
+    return [column for name in names for column in (("low", "high") if name == "interval" else (name,))]
+
+
+def _write_rows(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> Path:
     with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(_flat(asdict(record)) for record in records)
+        writer.writerows(rows)
     return path
 
 
 def _flat(record: dict[str, Any]) -> dict[str, Any]:
-    """Returns the fields of a record with the ends of its interval, if it has one, as two fields."""
+    """Returns the fields of a record with the ends of its interval as two fields and numbers by kind as text."""
+    if "kinds" in record:
+        record["kinds"] = _by_kind(record["kinds"])
     interval = record.pop("interval", None)
     return record if interval is None else {**record, "low": interval.low, "high": interval.high}
 
 
+_RATING_HEAD: Final = ("#", "agent", "Elo", "95 % interval", "points", "won / drawn / lost", "lost by a fault")
+
+
 def _ratings(ratings: Sequence[Rating]) -> list[str]:
+    has_groups = _has_groups(ratings)
+    rows = [_rating_row(place, each, has_groups=has_groups) for place, each in enumerate(ratings, start=1)]
+    return _table((*_RATING_HEAD, "group") if has_groups else _RATING_HEAD, rows, left=(1,))
+
+
+def _rating_row(place: int, rating: Rating, *, has_groups: bool) -> tuple[str, ...]:
+    return (
+        str(place),
+        _shown(rating.agent),
+        f"{rating.rating:+.0f}",
+        _elo_interval(rating.interval),
+        f"{rating.score:.1%}",
+        f"{rating.wins} / {rating.draws} / {rating.losses}",
+        str(rating.faults),
+        *((str(rating.group + 1),) if has_groups else ()),
+    )
+
+
+def _game_ratings(game_ratings: Sequence[GameRatings]) -> list[str]:
+    """Returns the ratings of every game; none where there is a single game, whose ratings are those over all."""
+    if len(game_ratings) < 2:
+        return []
+    has_groups = any(_has_groups(each.ratings) for each in game_ratings)
     rows = [
-        (
-            str(place),
-            _shown(each.agent),
-            f"{each.rating:+.0f}",
-            _elo_interval(each.interval),
-            f"{each.score:.1%}",
-            f"{each.wins} / {each.draws} / {each.losses}",
-            str(each.faults),
-            *((str(each.group + 1),) if _has_groups(ratings) else ()),
-        )
-        for place, each in enumerate(ratings, start=1)
+        (_shown(each.game), *_rating_row(place, rating, has_groups=has_groups))
+        for each in game_ratings
+        for place, rating in enumerate(each.ratings, start=1)
     ]
-    head = ("#", "agent", "Elo", "95 % interval", "points", "won / drawn / lost", "lost by a fault")
-    return _table((*head, "group") if _has_groups(ratings) else head, rows, left=(1,))
+    head = ("game", *_RATING_HEAD, *(("group",) if has_groups else ()))
+    return _table(head, rows, left=(0, 2))
 
 
 def _has_groups(ratings: Iterable[Rating]) -> bool:
@@ -232,13 +267,21 @@ def _faults(faults: Iterable[FaultCount]) -> list[str]:
         (
             _shown(each.agent),
             _shown(each.game),
-            "ended no game" if each.fault is None else _shown(each.fault),
+            _shown(each.fault or _harmless(each)),
             str(each.turns),
             f"{each.games} of {each.played}",
         )
         for each in faults
     ]
     return _table(("agent", "game", "fault", "turns", "games"), rows, left=(0, 1, 2)) if rows else []
+
+
+def _harmless(count: FaultCount) -> str:
+    return f"ended no game ({_by_kind(count.kinds)})" if count.kinds else "ended no game"
+
+
+def _by_kind(kinds: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{number} {kind}" for kind, number in kinds)
 
 
 def _aborted(aborted: Iterable[Aborted]) -> list[str]:

@@ -265,6 +265,39 @@ def test_a_matchup_is_that_of_its_complete_pairs():
     assert corrected_matchups(alone) == ()
 
 
+def test_the_order_of_the_lines_changes_nothing():
+    records = [*played_pairs(KUHN, 6), *played_pairs("kuhn_poker_v0", 5)]
+    found = corrected_matchups(records, reference=Reference.UNIFORM)
+    assert [each.pairs for each in found] == [5, 6]
+    for seed in range(5):
+        order = np.random.default_rng(seed).permutation(len(records))
+        assert corrected_matchups([records[place] for place in order], reference=Reference.UNIFORM) == found
+
+
+@pytest.mark.parametrize("invalid_move", ["forfeit", "random"])
+@pytest.mark.parametrize("reference", Reference)
+@pytest.mark.parametrize("game", ["kuhn_poker_v0", "kuhn_poker_v0(hands=3,payoff=chips)", "liars_dice_v0(sides=3)"])
+def test_wherever_chance_moved_its_outcomes_weigh_up(game, reference, invalid_move):
+    # Whatever was played before, faults and their random moves included, nobody is lucky on average.
+    spec = find_game(game)
+    values = ChanceValues(spec, reference)
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        replies = [str(rng.choice(["[check]", "[bet]", "[call]", "[fold]", "nonsense"])) for _ in range(30)]
+        record, _ = record_of(game, seed, replies, invalid_move=invalid_move)
+        moves = chance_moves(record)
+        assert moves
+        for move in moves:
+            outcomes = spec.game.chance_outcomes(move.before)
+            assert move.after in [spec.game.next_state(move.before, each) for each, _ in outcomes]
+            for seat in (0, 1):
+                lucks = [
+                    chance * values.luck(move.before, spec.game.next_state(move.before, each))[seat]
+                    for each, chance in outcomes
+                ]
+                assert math.fsum(lucks) == pytest.approx(0, abs=1e-12)
+
+
 def test_the_table_states_the_means_and_the_shares_of_the_variance():
     records = played_pairs(KUHN, 4)
     matchups = corrected_matchups(records)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spiral_envs.arena.ratings import ELO_PER_LOGIT
-from spiral_envs.arena.records import GameRecord
+from spiral_envs.arena.records import GameRecord, game_records
 from spiral_envs.arena.standings import score_interval, standings
 from spiral_envs.intervals import win_rate_interval
 
@@ -134,7 +134,9 @@ def test_seat_terms_name_the_first_role():
 def test_faults_are_counted_by_agent_game_and_kind():
     games = [
         game("a", "b", 0, offender=0, fault="malformed", num_faults=(1, 0)),
-        game("b", "a", 1, offender=1, fault="malformed", num_faults=(2, 3), pair=1),
+        game("b", "a", 1, offender=1, fault="malformed", num_faults=(2, 3), pair=1)._replace(
+            fault_kinds=(("illegal", "malformed"), ("truncated", "malformed", "malformed"))
+        ),
         game("a", "b", 0, offender=0, fault="illegal", num_faults=(1, 0), pair=2),
         game("a", "b", 1, num_faults=(0, 1), pair=3),
         game("a", "b", 1, pair=4, label="nim_v0"),
@@ -146,8 +148,47 @@ def test_faults_are_counted_by_agent_game_and_kind():
         ("a", "kuhn_poker_v0", None, 2, 1, 4),
         ("b", "kuhn_poker_v0", None, 3, 2, 4),
     ]
+    # What ended the game is not among them; of pair 3 the kind is not known.
+    assert [each.kinds for each in tables.faults] == [
+        (),
+        (),
+        (("malformed", 1), ("truncated", 1)),
+        (("illegal", 1), ("malformed", 1)),
+    ]
     assert {each.agent: each.faults for each in tables.ratings} == {"a": 3, "b": 0}
     assert any("3 of 5 games (60.0%) were decided by a fault" in note for note in tables.notes)
+
+
+def test_a_line_of_games_tells_the_faults_of_each_seat_by_kind():
+    turns = [{"seat": seat, "fault": fault} for seat, fault in ((0, "illegal"), (1, ""), (0, "malformed"), (1, None))]
+    line = {"id": "1", "game": "nim_v0", "pair": 0, "agents": ["a", "b"], "roles": ["first", "second"], "turns": turns}
+    (record,) = game_records([{**line, "returns": [-1, 1], "offender": 0, "fault": "malformed"}])
+    assert record.fault_kinds == (("illegal", "malformed"), ())
+    assert record.num_faults == (2, 0)
+
+
+def test_ratings_by_game_are_those_of_the_game_alone():
+    kuhn = many("a", "b", [(1, 1), (0, 1), (1, 0), (0.5, 1)]) + many("b", "c", [(1, 1), (0, 0)])
+    nim = many("a", "b", [(0, 0), (0, 1)], label="nim_v0") + many("x", "y", [(1, 0)], label="nim_v0")
+    tables = standings([*kuhn, *nim], resamples=50, seed=3, anchor="c")
+    assert [each.game for each in tables.game_ratings] == ["kuhn_poker_v0", "nim_v0"]
+    for found, own, anchor in zip(tables.game_ratings, (kuhn, nim), ("c", None), strict=True):
+        assert found.ratings == standings(own, resamples=50, seed=3, anchor=anchor).ratings
+    in_kuhn, in_nim = ({each.agent: each for each in found.ratings} for found in tables.game_ratings)
+    # Who is ahead differs from game to game.
+    assert in_kuhn["a"].rating > in_kuhn["b"].rating
+    assert in_nim["a"].rating < in_nim["b"].rating
+    assert in_kuhn["c"].rating == 0
+    assert {agent: each.group for agent, each in in_nim.items()} == {"a": 0, "b": 0, "x": 1, "y": 1}
+    assert (in_nim["a"].games, in_nim["a"].wins, in_nim["a"].losses) == (4, 1, 3)
+
+
+def test_a_note_says_when_agents_played_different_games():
+    cards, board = many("a", "b", [(1, 0)]), many("b", "c", [(1, 0)], label="nim_v0")
+    start = "the overall rating compares agents that played different games"
+    assert any(note.startswith(start) for note in standings([*cards, *board], resamples=10).notes)
+    same = [*cards, *many("a", "b", [(1, 0)], label="nim_v0")]
+    assert not any(note.startswith(start) for note in standings(same, resamples=10).notes)
 
 
 def test_aborted_games_are_apart_and_those_that_were_finished_later_do_not_count():
@@ -216,6 +257,14 @@ def test_the_triple_names_who_beats_whom():
     assert not triple.is_significant
 
 
+def test_scores_over_different_games_are_no_triple():
+    # A circle only because c beats a in another game than those in which a beats b, and b beats c.
+    games = many("a", "b", [(1, 1)] * 20) + many("b", "c", [(1, 1)] * 20)
+    apart = many("c", "a", [(1, 1)] * 20, label="nim_v0")
+    assert standings([*games, *apart], resamples=10).triples == ()
+    assert len(standings([*games, *many("c", "a", [(1, 1)] * 20)], resamples=10).triples) == 1
+
+
 def test_a_transitive_chain_and_equal_agents_are_no_triple():
     games = many("a", "b", [(1, 1)]) + many("b", "c", [(1, 1)]) + many("a", "c", [(1, 1)])
     games += many("d", "e", [(1, 0)]) + many("e", "f", [(1, 0)]) + many("d", "f", [(1, 0)])
@@ -256,8 +305,16 @@ def test_a_note_says_when_one_game_was_played_far_more_often_than_another():
         seldom = many("a", "b", [(1, 0), (0, 0)] * number, label="nim_v0")
         notes = standings([*often, *seldom], resamples=10).notes
         expected = [f"games of unequal numbers count the same: {2 * number} pairs of one and 30 of another"]
-        found = [note.partition(";")[0] for note in notes if note.startswith("games of unequal numbers")]
+        found = [note.rstrip(".") for note in notes if note.startswith("games of unequal numbers")]
         assert found == (expected if is_noted else [])
+
+
+def test_intervals_are_called_too_narrow_only_where_few_pairs_weigh_much():
+    often = many("a", "b", [(1, 0), (1, 1)] * 30)
+    for number, is_narrow in ((4, True), (10, False)):
+        seldom = many("a", "b", [(1, 0), (0, 0)] * (number // 2), label="nim_v0")
+        (note,) = (each for each in standings([*often, *seldom], resamples=10).notes if "unequal numbers" in each)
+        assert note.endswith("the intervals of ratings are too narrow then.") is is_narrow
 
 
 def test_an_incomplete_pair_counts():

@@ -104,6 +104,7 @@ def test_csv_reads_back_as_it_was(tables, tmp_path):
     paths = write_csv(tables, tmp_path / "report")
     assert [path.name for path in paths] == [
         "ratings.csv",
+        "ratings_by_game.csv",
         "matchups.csv",
         "seat_terms.csv",
         "seats.csv",
@@ -136,10 +137,39 @@ def test_csv_reads_back_as_it_was(tables, tmp_path):
     assert float(rows["differences"][0]["p_value"]) == tables.differences[0].p_value
 
 
+def test_ratings_by_game_are_shown_where_there_are_several_games(tables, tmp_path):
+    assert "Ratings by game" not in markdown(tables)
+    nim = [each._replace(id=f"nim-{each.id}", game="nim_v0") for each in GAMES[:2]]
+    both = standings([*GAMES, *nim], resamples=50)
+    shown = section(markdown(both), "Ratings by game")
+    head = "| game | # | agent | Elo | 95 % interval | points | won / drawn / lost | lost by a fault |"
+    assert shown[0] == head
+    assert [line.split(" | ")[0] for line in shown[2:]] == ["| kuhn_poker_v0"] * 2 + ["| nim_v0"] * 2
+    # One game each was won in Nim.
+    assert shown[4].endswith("| 50.0% | 1 / 0 / 1 | 0 |")
+    (path,) = (path for path in write_csv(both, tmp_path) if path.name == "ratings_by_game.csv")
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    expected = [(each.game, rating) for each in both.game_ratings for rating in each.ratings]
+    assert [(row["game"], row["agent"], float(row["rating"]), int(row["games"])) for row in rows] == [
+        (label, rating.agent, rating.rating, rating.games) for label, rating in expected
+    ]
+    assert [(float(row["low"]), float(row["high"])) for row in rows] == [rating.interval for _, rating in expected]
+
+
+def test_faults_that_ended_no_game_are_shown_by_kind(tmp_path):
+    replaced = GAMES[0]._replace(num_faults=(3, 0), fault_kinds=(("illegal", "malformed", "illegal"), ()))
+    tables = standings([replaced, *GAMES[1:]], resamples=10)
+    assert section(markdown(tables), "Faults")[3].endswith("| ended no game (2 illegal, 1 malformed) | 3 | 1 of 4 |")
+    write_csv(tables, tmp_path)
+    with (tmp_path / "faults.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["kinds"] for row in csv.DictReader(file)] == ["", "2 illegal, 1 malformed"]
+
+
 def test_a_table_without_rows_is_its_head(tmp_path):
     clean = [each for each in GAMES if not each.fault]
     write_csv(standings(clean, resamples=10), tmp_path)
-    assert (tmp_path / "faults.csv").read_text(encoding="utf-8") == "agent,game,fault,turns,games,played\n"
+    assert (tmp_path / "faults.csv").read_text(encoding="utf-8") == "agent,game,fault,turns,games,played,kinds\n"
 
 
 def test_parquet_reads_back_as_it_was(tmp_path):

@@ -42,7 +42,7 @@ def test_a_lone_surrogate_in_a_reply_does_not_stop_the_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "torn", ['{"number": 6, "st', '{"number": 6, "step": 3, "text": "\udcf0\udc9f', "", "\x00\x00\x00"]
+    "torn", ['{"number": 6, "st', '{"number": 6, "step": 3, "text": "\udcf0\udc9f', "", "\x00\x00\x00", "12", "null"]
 )
 def test_a_torn_last_line_is_left_out(games, torn):
     with games.path.open("ab") as file:
