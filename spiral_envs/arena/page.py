@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,24 +21,28 @@ from typing import Any, Final, NamedTuple
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
+from spiral_envs.arena.coverage import Coverage
 from spiral_envs.arena.page_figures import (
-    elo_text,
     heatmaps,
-    interval_text,
     page_tables,
     probability_text,
+    rating_matrix,
     ratings_forest,
     seat_rows,
     seat_terms_forest,
 )
+from spiral_envs.arena.page_scale import elo_text, interval_text
+from spiral_envs.arena.page_steps import step_plots
 from spiral_envs.arena.replay_view import Replays
-from spiral_envs.arena.standing_records import Difference, Standings
+from spiral_envs.arena.standing_records import Difference, Rating, Standings
 from spiral_envs.printable import one_line, printable
 
 FOLDED_FROM: Final = 31
 """A table with so many rows shows its title only until a reader asks for more."""
 
 _VALUE_CHARACTERS: Final = 2000
+
+_GAMES_IN_VERDICT: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ class Page:
         title: What the tournament is called.
         standings: All tables.
         replays: The games to read.
-        num_pairs: How many pairs have a finished game.
+        coverage: How much of it is played.
         num_unreadable: How many lines of the games' file hold no game.
         anchor: The agent whose rating is 0; None where the mean of all is.
         settings: What `tournament.json` holds.
@@ -61,7 +66,7 @@ class Page:
     title: str
     standings: Standings
     replays: Replays
-    num_pairs: int
+    coverage: Coverage
     num_unreadable: int
     anchor: str | None
     settings: Mapping[str, Any]
@@ -90,9 +95,14 @@ def render(page: Page) -> str:
     return environment.from_string(source).render(
         page=page,
         verdict=_verdict(standings),
+        leaders=_leaders(standings),
         facts=_facts(page),
+        notes=[*standings.notes, *_coverage_notes(page)],
         ratings=ratings_forest(standings.ratings),
-        has_groups=len({rating.group for rating in standings.ratings}) > 1,
+        matrix=rating_matrix(standings),
+        forests=[(each.game, ratings_forest(each.ratings)) for each in standings.game_ratings],
+        partly=_partly(standings),
+        step_plots=step_plots(standings),
         seat_terms=seat_terms_forest(standings.seat_terms),
         heatmaps=heatmaps(standings, page.replays),
         seats=seat_rows(standings.seats),
@@ -111,28 +121,78 @@ def _verdict(standings: Standings) -> list[str]:
     ratings = standings.ratings
     if len({rating.group for rating in ratings}) > 1:
         return ["Nobody leads: the agents fall into groups that never met, so ratings of different groups say nothing."]
-    if len(ratings) < 2:
-        return ["There is no one to compare with: only one agent has finished games."]
     first, second = ratings[:2]
     lead = _difference(standings.differences, first.agent, second.agent)
-    sentences = [
-        f"{one_line(first.agent)} leads with {elo_text(first.rating)} Elo points {interval_text(first.interval)}."
-    ]
+    rating = f"{elo_text(first.rating)} Elo points, 95 % interval {interval_text(first.interval)}"
+    sentences = [f"{one_line(first.agent)} leads with {rating}."]
     if lead is not None:
-        is_real = "is significant" if lead.is_significant else "is not significant"
+        is_real = "is significant" if lead.is_significant else "is not significant, so who is best is open"
         size = f"{elo_text(lead.difference)} {interval_text(lead.interval)}"
         sentences.append(
             f"Its lead of {size} over {one_line(second.agent)} {is_real}"
-            f" (p = {probability_text(lead.corrected_p_value)} after Holm's correction)."
+            f" ({_p_value(lead.corrected_p_value)} after Holm's correction)."
         )
-    beaten = [
-        each
-        for each in standings.differences
-        if each.better == first.agent and each.worse != second.agent and each.is_significant
-    ]
     if len(ratings) > 2:
-        sentences.append(f"Of the {len(ratings) - 2} others it is significantly stronger than {len(beaten)}.")
+        sentences.append(_beaten(standings, first.agent, second.agent))
     return sentences
+
+
+def _leaders(standings: Standings) -> list[tuple[str, str]]:
+    """Returns every game and who is first and second in it."""
+    if len(standings.game_ratings) < 2:
+        return []
+    return [
+        (each.game, ", then ".join(map(_placed, each.ratings[:2])))
+        for each in standings.game_ratings[:_GAMES_IN_VERDICT]
+        if len({rating.group for rating in each.ratings}) == 1
+    ]
+
+
+def _placed(rating: Rating) -> str:
+    return f"{one_line(rating.agent)} {elo_text(rating.rating)} {interval_text(rating.interval)}"
+
+
+def _beaten(standings: Standings, first: str, second: str) -> str:
+    """Returns how many of those behind the second the first one is surely stronger than."""
+    num_others = len(standings.ratings) - 2
+    num_beaten = sum(
+        each.better == first and each.worse != second and each.is_significant for each in standings.differences
+    )
+    if num_beaten == num_others:
+        return "It is significantly stronger than " + ("the third." if num_others == 1 else f"all {num_others} others.")
+    return f"It is significantly stronger than {num_beaten or 'none'} of the {num_others} others."
+
+
+def _p_value(value: float) -> str:
+    text = probability_text(value)
+    return f"p {text}" if text.startswith("below") else f"p = {text}"
+
+
+def _partly(standings: Standings) -> list[str]:
+    """Returns who has not played every game, with how many they have played."""
+    num_games = len(standings.game_ratings)
+    counts = Counter(rating.agent for each in standings.game_ratings for rating in each.ratings)
+    return [
+        f"{one_line(rating.agent)} ({counts[rating.agent]} of {num_games})"
+        for rating in standings.ratings
+        if counts[rating.agent] < num_games
+    ]
+
+
+def _coverage_notes(page: Page) -> list[str]:
+    """Returns what is not played yet."""
+    covered = page.coverage
+    notes = []
+    if covered.num_missing and covered.pairs is not None and covered.num_complete is not None:
+        missing = "1 game is" if covered.num_missing == 1 else f"{covered.num_missing:,} games are"
+        notes.append(
+            f"The tournament is not complete: {missing} missing in {covered.num_matchups - covered.num_complete:,}"
+            f" of {covered.num_matchups:,} matchups, each of {covered.pairs:,} pairs."
+        )
+    notes += [
+        f"No game of {one_line(name)} is finished, so it is in none of the tables." for name in covered.without_games
+    ]
+    return notes
 
 
 def _facts(page: Page) -> list[_Fact]:
@@ -146,7 +206,7 @@ def _facts(page: Page) -> list[_Fact]:
     num_clear = sum(each.is_significant for each in standings.differences)
     return [
         _Fact("agents", str(len(ratings)), f"in {len(labels)} {'game' if len(labels) == 1 else 'games'}"),
-        _Fact("finished games", f"{num_games:,}", f"{page.num_pairs:,} pairs"),
+        _Fact("finished games", f"{num_games:,}", _of_planned(page.coverage)),
         _Fact("how sure", f"± {_finite(median(half_widths), '.0f')}", "Elo points, half of the median 95 % interval"),
         _Fact(
             "differences", f"{num_clear} of {len(standings.differences)}", "pairs of agents that differ significantly"
@@ -155,6 +215,11 @@ def _facts(page: Page) -> list[_Fact]:
         _Fact("aborted", f"{num_aborted:,}", "counted for nobody"),
         _Fact("newest game", f"{page.last_change:%H:%M} UTC", f"{page.last_change:%Y-%m-%d}"),
     ]
+
+
+def _of_planned(covered: Coverage) -> str:
+    pairs = "1 pair" if covered.num_pairs == 1 else f"{covered.num_pairs:,} pairs"
+    return f"of {covered.num_games + covered.num_missing:,}; {pairs}" if covered.num_missing else pairs
 
 
 def _settings(settings: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -5,30 +5,22 @@ Figures are texts here, and places on an axis are in percent of its width, so th
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from spiral_envs.arena.page_scale import Scale, Span, Tick, elo_text, interval_text, percent
 from spiral_envs.arena.replay_view import Link, Replays
-from spiral_envs.arena.standing_records import Difference, Matchup, Rating, SeatResult, SeatTerm, Standings, Triple
-from spiral_envs.intervals import Interval
+from spiral_envs.arena.standing_records import (
+    Difference,
+    FaultCount,
+    Matchup,
+    Rating,
+    SeatResult,
+    SeatTerm,
+    Standings,
+    Triple,
+)
 from spiral_envs.printable import one_line
-
-
-class Tick(NamedTuple):
-    """A mark of an axis: its text and its place in percent."""
-
-    text: str
-    place: str
-
-
-class Span(NamedTuple):
-    """An interval on an axis, its ends and its estimate in percent of the axis."""
-
-    low: str
-    high: str
-    width: str
-    value: str
 
 
 class Estimate(NamedTuple):
@@ -42,11 +34,12 @@ class Estimate(NamedTuple):
 
 
 class Forest(NamedTuple):
-    """A forest plot: an axis and its lines."""
+    """A forest plot: an axis and its lines; `has_groups` where some of its agents never met, even through others."""
 
     ticks: tuple[Tick, ...]
     zero: str
     estimates: tuple[Estimate, ...]
+    has_groups: bool = False
 
 
 class Cell(NamedTuple):
@@ -106,9 +99,28 @@ class PageTable(NamedTuple):
     empty: str
 
 
+class RatingMatrix(NamedTuple):
+    """The rating and its interval of every agent in every game; None where an agent did not play it."""
+
+    games: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[tuple[str, str] | None, ...]], ...]
+
+
+def rating_matrix(standings: Standings) -> RatingMatrix:
+    """Returns the ratings by game of all agents, in the order of their ratings over all games."""
+    columns = [{rating.agent: rating for rating in each.ratings} for each in standings.game_ratings]
+    return RatingMatrix(
+        tuple(each.game for each in standings.game_ratings),
+        tuple(
+            (overall.agent, tuple(_rating_cell(column.get(overall.agent)) for column in columns))
+            for overall in standings.ratings
+        ),
+    )
+
+
 def ratings_forest(ratings: Sequence[Rating]) -> Forest:
     """Returns the ratings, in the order given."""
-    scale = _Scale([value for rating in ratings for value in (rating.rating, *rating.interval)])
+    scale = Scale([0.0, *(value for rating in ratings for value in (rating.rating, *rating.interval))])
     return Forest(
         scale.ticks(),
         scale.place(0),
@@ -128,12 +140,13 @@ def ratings_forest(ratings: Sequence[Rating]) -> Forest:
             )
             for rating in ratings
         ),
+        len({rating.group for rating in ratings}) > 1,
     )
 
 
 def seat_terms_forest(terms: Sequence[SeatTerm]) -> Forest:
     """Returns what the first seat of every game is worth."""
-    scale = _Scale([value for term in terms for value in (term.effect, *term.interval)])
+    scale = Scale([0.0, *(value for term in terms for value in (term.effect, *term.interval))])
     return Forest(
         scale.ticks(),
         scale.place(0),
@@ -173,11 +186,11 @@ def seat_rows(seats: Sequence[SeatResult]) -> dict[str, list[SeatRow]]:
             seat.wins,
             seat.draws,
             seat.losses,
-            win_width=_percent(win),
-            draw_start=_percent(win),
-            draw_width=_percent(draw),
-            loss_start=_percent(win + draw),
-            loss_width=_percent(loss),
+            win_width=percent(win),
+            draw_start=percent(win),
+            draw_width=percent(draw),
+            loss_start=percent(win + draw),
+            loss_width=percent(loss),
         )
         by_game.setdefault(seat.game, []).append(row)
     return by_game
@@ -202,23 +215,13 @@ def page_tables(standings: Standings) -> dict[str, PageTable]:
     }
 
 
-def elo_text(value: float) -> str:
-    """Returns a figure in Elo points with its sign."""
-    if not math.isfinite(value):
-        return "unknown"
-    # Without this a value just below 0 would read −0.
-    text = f"{round(value):+d}"
-    return "0" if round(value) == 0 else text.replace("-", "−")
-
-
-def interval_text(interval: Interval) -> str:
-    """Returns an interval in Elo points."""
-    return f"[{elo_text(interval.low)}, {elo_text(interval.high)}]"
-
-
 def probability_text(value: float) -> str:
     """Returns a p-value."""
     return "below 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _rating_cell(rating: Rating | None) -> tuple[str, str] | None:
+    return None if rating is None else (elo_text(rating.rating), interval_text(rating.interval))
 
 
 def _heatmap(game: str | None, matchups: Sequence[Matchup], agents: Sequence[str], replays: Replays) -> Heatmap:
@@ -277,7 +280,7 @@ def _faults_table(standings: Standings) -> PageTable:
             (
                 each.agent,
                 each.game,
-                "a random move was played" if each.fault is None else each.fault.replace("_", " "),
+                _fault_text(each),
                 f"{each.games:,} of {each.played:,}",
                 f"{each.games / max(1, each.played):.1%}",
                 f"{each.turns:,}",
@@ -289,6 +292,13 @@ def _faults_table(standings: Standings) -> PageTable:
         3,
         "None: every reply was a legal move.",
     )
+
+
+def _fault_text(count: FaultCount) -> str:
+    if count.fault is not None:
+        return count.fault.replace("_", " ")
+    kinds = ", ".join(f"{number:,} {kind.replace('_', ' ')}" for kind, number in count.kinds)
+    return f"a random move was played ({kinds})" if kinds else "a random move was played"
 
 
 def _triples_table(triples: Sequence[Triple]) -> PageTable:
@@ -305,44 +315,3 @@ def _triples_table(triples: Sequence[Triple]) -> PageTable:
         3,
         "None: no three agents beat each other in a circle.",
     )
-
-
-class _Scale:
-    """A horizontal axis that holds zero and all values, in percent of its width."""
-
-    def __init__(self, values: Iterable[float]) -> None:
-        finite = [value for value in values if math.isfinite(value)]
-        low, high = min(0.0, *finite, 0.0), max(0.0, *finite, 0.0)
-        margin = 0.06 * (high - low) or 1.0
-        self._low, self._high = low - margin, high + margin
-
-    def place(self, value: float) -> str:
-        """Returns where a value stands; one beyond the axis stands at its end."""
-        return _percent(self._percent(value))
-
-    def span(self, value: float, interval: Interval) -> Span:
-        """Returns where an estimate and its interval stand."""
-        low, high = self._percent(interval.low), self._percent(interval.high)
-        return Span(_percent(low), _percent(high), _percent(high - low), self.place(value))
-
-    def ticks(self) -> tuple[Tick, ...]:
-        """Returns three to six marks at round numbers."""
-        step = _round_step((self._high - self._low) / 4)
-        first = math.ceil((self._low + 0.04 * (self._high - self._low)) / step)
-        last = math.floor((self._high - 0.04 * (self._high - self._low)) / step)
-        return tuple(Tick(elo_text(number * step), self.place(number * step)) for number in range(first, last + 1))
-
-    def _percent(self, value: float) -> float:
-        if math.isnan(value):
-            return self._percent(0.0)
-        return 100 * (min(self._high, max(self._low, value)) - self._low) / (self._high - self._low)
-
-
-def _round_step(step: float) -> float:
-    """Returns the smallest of 1, 2 or 5 times a power of ten that is not below `step`."""
-    power = 10.0 ** math.floor(math.log10(step))
-    return next((factor * power for factor in (1, 2, 5) if factor * power >= step), 10 * power)
-
-
-def _percent(value: float) -> str:
-    return f"{value:.2f}%"

@@ -1,4 +1,7 @@
-"""Pictures of a tournament: scores as a heatmap, ratings and seat terms as forest plots, results by seat as bars."""
+"""Pictures of a tournament as PNG.
+
+Scores are a heatmap, ratings and seat terms forest plots, results by seat bars, and checkpoints lines over training.
+"""
 
 # Matplotlib is typed in part only.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -18,6 +21,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from spiral_envs.arena.checkpoints import trained_runs
+from spiral_envs.arena.page_steps import apart, references, short_name
 from spiral_envs.arena.standing_records import Matchup, Rating, SeatResult, SeatTerm
 from spiral_envs.intervals import Interval
 from spiral_envs.printable import one_line
@@ -26,8 +31,12 @@ WIN_COLOUR: Final = "#2166ac"
 
 LOSS_COLOUR: Final = "#b35806"
 
-DRAW_COLOUR: Final = "#c9ccd1"
+DRAW_COLOUR: Final = "#8b929d"
 """Blue, orange and grey are told apart in every kind of colour blindness; grey paper keeps them apart by lightness."""
+
+_RUN_COLOURS: Final = (WIN_COLOUR, LOSS_COLOUR, "#542788", "#4d4d4d")
+
+_RUN_MARKERS: Final = "so^D"
 
 _MAP: Final = LinearSegmentedColormap.from_list(
     "score", [LOSS_COLOUR, "#f1a340", "#fbe3c4", "#ffffff", "#cfe1f2", "#67a9cf", WIN_COLOUR]
@@ -109,7 +118,7 @@ def heatmap_picture(matchups: Sequence[Matchup], agents: Sequence[str], *, title
     return _png(figure)
 
 
-def ratings_picture(ratings: Sequence[Rating]) -> bytes:
+def ratings_picture(ratings: Sequence[Rating], *, title: str = "Ratings") -> bytes:
     """Returns a forest plot of the ratings as PNG, in the order given.
 
     Raises:
@@ -122,7 +131,7 @@ def ratings_picture(ratings: Sequence[Rating]) -> bytes:
         )
         for rating in ratings
     ]
-    return _forest(bars, title="Ratings with 95 % intervals", unit="Elo points")
+    return _forest(bars, title=f"{title}, with 95 % intervals", unit="Elo points")
 
 
 def seat_terms_picture(terms: Sequence[SeatTerm]) -> bytes:
@@ -153,6 +162,23 @@ def seats_picture(seats: Sequence[SeatResult]) -> bytes:
         _draw_seats(axis, game, results)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=3, fontsize=8, frameon=False)
+    return _png(figure)
+
+
+def steps_picture(panels: Sequence[tuple[str, Sequence[Rating]]]) -> bytes:
+    """Returns ratings of checkpoints over training steps as PNG, a panel for each title and its ratings.
+
+    Other agents are dashed lines, as long as they are few enough to be told apart.
+
+    Raises:
+        ValueError: There is no run with two checkpoints in a panel.
+    """
+    figure = _figure(8.2, 3.1 * len(panels) + 0.4)
+    axes = list(figure.subplots(max(1, len(panels)), 1, squeeze=False).flat)
+    if not panels or not all(trained_runs(ratings) for _, ratings in panels):
+        raise ValueError("a picture over training steps needs at least one run with two checkpoints")
+    for axis, (title, ratings) in zip(axes, panels, strict=True):
+        _draw_steps(axis, title, ratings)
     return _png(figure)
 
 
@@ -247,6 +273,47 @@ def _draw_seats(axis: Axes, game: str, results: Sequence[SeatResult]) -> None:
     for side in axis.spines.values():
         side.set_visible(False)
     _title(axis, game)
+
+
+def _draw_steps(axis: Axes, title: str, ratings: Sequence[Rating]) -> None:
+    runs = trained_runs(ratings)
+    for number, run in enumerate(runs):
+        colour, marker = _RUN_COLOURS[number % len(_RUN_COLOURS)], _RUN_MARKERS[number % len(_RUN_MARKERS)]
+        values = [rating.rating for rating in run.ratings]
+        below = [max(0.0, rating.rating - rating.interval.low) for rating in run.ratings]
+        above = [max(0.0, rating.interval.high - rating.rating) for rating in run.ratings]
+        label = wrapped_name(run.name, _TITLE_WIDTH)
+        axis.errorbar(
+            run.steps, values, (below, above), color=colour, marker=marker, markersize=5, linewidth=1.6, label=label
+        )
+    others = references(ratings, runs)
+    for other in others:
+        axis.axhline(other.rating, color="#7f7f7f", linewidth=0.8, linestyle=(0, (3, 3)), zorder=1)
+    if others:
+        _name_references(axis, others)
+    axis.set_xlabel("training step", fontsize=8.5)
+    axis.set_ylabel("Elo points", fontsize=8.5)
+    axis.xaxis.set_major_locator(MaxNLocator(7, integer=True))
+    axis.tick_params(labelsize=8.5)
+    axis.grid(alpha=0.25, linewidth=0.6)
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
+    _title(axis, title)
+    legend = axis.legend(fontsize=7.5, frameon=False, loc="upper left", bbox_to_anchor=(0, -0.2))
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def _name_references(axis: Axes, others: Sequence[Rating]) -> None:
+    """Writes the names of the dashed lines at the right, far enough apart to be read."""
+    lowest, highest = axis.get_ylim()
+    values = sorted(other.rating for other in others)
+    names = {place: other.agent for place, other in enumerate(sorted(others, key=lambda other: other.rating))}
+    right = axis.secondary_yaxis("right")
+    places = apart(values, 0.07 * (highest - lowest))
+    right.set_yticks(places, [wrapped_name(short_name(names[place])) for place in range(len(places))], parse_math=False)
+    right.tick_params(length=0, labelsize=8)
+    right.spines["right"].set_visible(False)
 
 
 def _seat_label(seat: SeatResult) -> str:

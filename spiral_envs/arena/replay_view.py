@@ -18,6 +18,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from spiral_envs.arena.final_views import final_views
 from spiral_envs.arena.records import GameRecord, game_records
 from spiral_envs.printable import one_line, printable
 
@@ -319,6 +320,7 @@ class _Replay:
             "faults": [self._short(fault) for fault in faults],
             "why": self._why,
             "turns": [self._turn(turn) for turn in self._turns],
+            "last_seen": [self._shortened(view)[0] for view in final_views(self._record)],
         }
 
     def _turn(self, turn: Mapping[str, Any]) -> dict[str, object]:

@@ -19,8 +19,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+from spiral_envs.arena.checkpoints import trained_runs
+from spiral_envs.arena.coverage import coverage
 from spiral_envs.arena.page import Page, render
-from spiral_envs.arena.pictures import heatmap_picture, ratings_picture, seat_terms_picture, seats_picture
+from spiral_envs.arena.pictures import (
+    heatmap_picture,
+    ratings_picture,
+    seat_terms_picture,
+    seats_picture,
+    steps_picture,
+)
 from spiral_envs.arena.records import ABORTED_FILE, GAMES_FILE, REPORT_FOLDER, TOURNAMENT_FILE
 from spiral_envs.arena.replay_view import GAMES_SHOWN, GamesFile
 from spiral_envs.arena.standing_records import Matchup, Standings
@@ -101,6 +109,7 @@ def write_report(
     except ValueError as error:
         raise ReportError(one_line(str(error))) from error
     replays = file.replays(games_shown)
+    settings = _settings(folder / TOURNAMENT_FILE)
     target = out or folder / REPORT_FOLDER
     target.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".unfinished-", dir=target) as name:
@@ -112,10 +121,10 @@ def write_report(
             title=folder.resolve().name,
             standings=figures,
             replays=replays,
-            num_pairs=len({(game.game, frozenset(game.agents), game.pair) for game in games}),
+            coverage=coverage(games, settings),
             num_unreadable=file.num_unreadable,
             anchor=anchor,
-            settings=_settings(folder / TOURNAMENT_FILE),
+            settings=settings,
             command=_command(folder, out=out, seed=seed, resamples=resamples, anchor=anchor, games_shown=games_shown),
             pictures=[path.name for path in pictures],
             last_change=datetime.fromtimestamp(file.path.stat().st_mtime, UTC),
@@ -124,7 +133,7 @@ def write_report(
         html = _written(unfinished / "report.html", render(page).encode())
         # The page comes last: what it names is there when it is.
         moved = [_moved(path, target) for path in (*pictures, *tables, report, html)]
-    _remove_old_heatmaps(target, moved)
+    _remove_old_pictures(target, moved)
     return ReportFiles(
         folder=target,
         page=target / html.name,
@@ -144,13 +153,31 @@ def _games_file(folder: Path) -> GamesFile:
     file = GamesFile.read(folder / GAMES_FILE)
     if not file.lines:
         found = f"{file.num_unreadable} lines but no finished game" if file.num_unreadable else "no finished game"
-        raise ReportError(f"nothing to report: {GAMES_FILE} in {folder} holds {found}")
+        raise ReportError(f"nothing to report: {GAMES_FILE} in {folder} holds {found}{_why_none(folder)}")
     return file
+
+
+def _why_none(folder: Path) -> str:
+    """Returns how many attempts were aborted, and why the last one was; empty when none were."""
+    attempts = JsonLines(folder / ABORTED_FILE).read()
+    if not attempts:
+        return ""
+    reason = one_line(str(attempts[-1].get("reason", "unknown")))
+    return f"; errors aborted {len(attempts):,} {'attempt' if len(attempts) == 1 else 'attempts'}, the last: {reason}"
 
 
 def _write_pictures(folder: Path, figures: Standings) -> list[Path]:
     """Writes what there is to draw."""
     paths = [_written(folder / "ratings.png", ratings_picture(figures.ratings))]
+    by_game = figures.game_ratings if len(figures.game_ratings) > 1 else figures.game_ratings[:0]
+    for number, each in enumerate(by_game, start=1):
+        picture = ratings_picture(each.ratings, title=f"Ratings in {each.game}")
+        paths.append(_written(folder / f"ratings_{number}_{_file_name(each.game)}.png", picture))
+    panels = [("Over training, all games", figures.ratings)]
+    panels += [(f"Over training, {each.game}", each.ratings) for each in by_game]
+    panels = [(title, ratings) for title, ratings in panels if trained_runs(ratings)]
+    if panels:
+        paths.append(_written(folder / "training.png", steps_picture(panels)))
     if figures.seat_terms:
         paths.append(_written(folder / "seat_terms.png", seat_terms_picture(figures.seat_terms)))
     if figures.seats:
@@ -229,8 +256,9 @@ def _moved(path: Path, folder: Path) -> Path:
     return path.replace(folder / path.name)
 
 
-def _remove_old_heatmaps(folder: Path, written: Sequence[Path]) -> None:
+def _remove_old_pictures(folder: Path, written: Sequence[Path]) -> None:
     """Removes the pictures of an earlier report that this one has no use for."""
-    for old in folder.glob("heatmap*.png"):
-        if old not in written:
-            old.unlink()
+    for pattern in ("heatmap*.png", "ratings_*.png", "training.png"):
+        for old in folder.glob(pattern):
+            if old not in written:
+                old.unlink()

@@ -237,6 +237,18 @@ def test_a_fault_is_marked_in_the_strip_the_turn_and_the_end(watch, plain):
     assert not page.locator("#turn-fault").is_visible()
 
 
+def test_the_end_shows_what_each_seat_saw_last(watch, plain):
+    page = watch(plain)
+    choose(page, game=TIC, ending="without faults")
+    page.click("#to-last")
+    shown = page.locator("#end-seen pre").all_text_contents()
+    assert [text.splitlines()[0] for text in shown] == ["Board:", "Board:"]
+    assert all("You have" in text or "draw" in text for text in shown)
+    choose(page, ending="with fault: malformed")
+    page.locator("#moves .bad").first.click()
+    assert page.locator("#reply-summary").text_content().endswith(", no move found in it")
+
+
 def test_a_cell_of_the_heatmap_leads_to_its_games(watch, plain):
     page = watch(plain)
     names = data_of(page)["names"]

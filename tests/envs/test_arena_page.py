@@ -127,8 +127,10 @@ def test_every_link_leads_to_a_place_on_the_page(plain):
 
 
 def test_the_headline_says_who_leads_and_how_sure_that_is(plain):
-    assert re.search(r"steady leads with \+\d+ Elo points \[\+\d+, \+\d+\]\.", plain.words)
-    assert re.search(r"Its lead of \+\d+ \[[−+]?\d+, \+\d+\] over .+ is (not )?significant \(p = ", plain.words)
+    assert re.search(r"steady leads with \+\d+ Elo points, 95 % interval \[\+\d+, \+\d+\]\.", plain.words)
+    assert re.search(
+        r"Its lead of \+\d+ \[[−+]?\d+, \+\d+\] over .+ is (not )?significant.* \(p (= |below )", plain.words
+    )
     assert "finished games240120 pairs" in plain.words
     assert "aborted2counted for nobody" in plain.words
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import tracemalloc
 
 import pytest
@@ -45,7 +46,9 @@ def test_all_files_are_there_and_whole(written, folder):
     names = {path.name for path in written.folder.iterdir()}
     pictures = {"ratings.png", "seat_terms.png", "seats.png", "heatmap.png"}
     pictures |= {"heatmap_1_kuhn_poker_v0.png", "heatmap_2_tic_tac_toe_v0.png"}
-    tables = {f"{name}.csv" for name in ("ratings", "matchups", "seat_terms", "seats", "faults", "differences")}
+    pictures |= {"ratings_1_kuhn_poker_v0.png", "ratings_2_tic_tac_toe_v0.png"}
+    tables = {f"{name}.csv" for name in ("ratings", "ratings_by_game", "matchups", "seat_terms", "seats")}
+    tables |= {"faults.csv", "differences.csv"}
     assert names == {"report.html", "report.md", "games.parquet", *pictures, *tables}
     assert {path.name for path in written.pictures} == pictures
     assert {path.name for path in written.tables} == {*tables, "games.parquet"}
@@ -106,6 +109,29 @@ def test_a_folder_without_games_is_a_clear_error_and_nothing_is_written(tmp_path
         write_report(tmp_path)
     assert str(caught.value) == message.format(tmp_path)
     assert not (tmp_path / "report").exists()
+
+
+def test_a_tournament_of_aborted_games_alone_says_why(tmp_path):
+    attempts = [
+        {"id": str(number), "game": TIC, "agents": ["a", "b"], "reason": f"HTTP 50{number}\n"} for number in (0, 3)
+    ]
+    JsonLines(tmp_path / ABORTED_FILE).append(attempts)
+    with pytest.raises(ReportError) as caught:
+        write_report(tmp_path)
+    assert str(caught.value).endswith("holds no finished game; errors aborted 2 attempts, the last: HTTP 503")
+
+
+def test_what_is_not_played_yet_is_said(tmp_path):
+    # One pair of two, and half of the other; c and Kuhn poker have nothing.
+    JsonLines(tmp_path / GAMES_FILE).append([*pair_of(0, "a"), pair_of(1, "b")[0]])
+    settings = {"pairs": 3, "agents": ["a", "b", "c"], "games": [TIC, KUHN]}
+    (tmp_path / TOURNAMENT_FILE).write_text(json.dumps(settings), encoding="utf-8")
+    words = " ".join(re.sub("<.*?>", "", write_report(tmp_path, resamples=20).page.read_text("utf-8")).split())
+    assert "finished games3of 6; 2 pairs" in words
+    assert "not complete: 3 games are missing in 1 of 1 matchups, each of 3 pairs." in words
+    assert "No game of c is finished" in words
+    assert f"No game of {KUHN} is finished" in words
+    assert "No game of a is" not in words
 
 
 def test_other_wrong_input_is_told_in_one_line(tmp_path, folder):
@@ -186,10 +212,14 @@ def test_heatmaps_of_games_that_are_gone_are_removed_and_other_files_stay(tmp_pa
     folder = write_report(tmp_path, resamples=20).folder
     (folder / "mine.png").write_bytes(b"mine")
     assert len(list(folder.glob("heatmap*.png"))) == 3
+    assert len(list(folder.glob("ratings_*.png"))) == 2
+    (folder / "training.png").write_bytes(b"of a run that is gone")
     games.unlink()
     JsonLines(games).append(pair_of(0, "a"))
     write_report(tmp_path, resamples=20)
     assert [path.name for path in folder.glob("heatmap*.png")] == ["heatmap.png"]
+    assert list(folder.glob("ratings_*.png")) == []
+    assert not (folder / "training.png").exists()
     assert (folder / "mine.png").read_bytes() == b"mine"
 
 

@@ -190,7 +190,7 @@
     fault.textContent = `Fault: ${plain(turn.fault)}${turn.reason === "" ? "" : `, ${turn.reason}`}${after}`;
     byId("seen").textContent = turn.seen;
     byId("seen-note").textContent = cutNote(turn.seen_length, turn.seen_cut);
-    const found = turn.rule === "" ? "" : `, move found as ${plain(turn.rule)}`;
+    const found = turn.rule === "" ? "" : turn.rule === "none" ? ", no move found in it" : `, move found as ${plain(turn.rule)}`;
     byId("reply-summary").textContent = `Reply, ${turn.reply_length.toLocaleString("en")} characters${found}`;
     byId("reply-text").textContent = turn.reply;
     byId("reply-note").textContent = cutNote(turn.reply_length, turn.reply_cut);
@@ -210,6 +210,12 @@
     fault.hidden = game.offender === null && game.reason === "";
     const who = game.offender === null ? "" : `${isolated(name(game.agents[game.offender]))} forfeited: `;
     fault.textContent = `${who}${game.reason === "" ? game.faults.map(plain).join(", ") : game.reason}`;
+    const seen = game.last_seen.map((text, seat) => {
+      const column = element("div");
+      column.append(element("h4", `What ${isolated(name(game.roles[seat]))} saw at the end`), element("pre", text));
+      return column;
+    });
+    byId("end-seen").replaceChildren(...seen);
   }
 
   function neighbour(distance) {
