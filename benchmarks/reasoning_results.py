@@ -117,7 +117,9 @@ class Progressing:
         # As JSON gives them back, with lists for tuples.
         mine = json.loads(json.dumps(settings))
         kept = self._lines.read()
-        if not kept:
+        if len(kept) <= 1:
+            # A run that ended before its first problem leaves nothing to go on with, or to lose.
+            self.path.unlink(missing_ok=True)
             self._lines.append([{"settings": mine}])
             return
         theirs = kept[0].get("settings")

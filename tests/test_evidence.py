@@ -11,10 +11,11 @@ from rich.progress import Progress, TextColumn
 
 import spiral_envs
 from benchmarks import evidence, evidence_measures, evidence_page, evidence_runs
+from benchmarks.evidence_comparisons import Comparison, Effect, Estimate, by_effect, comparison_table, p_value
 from benchmarks.evidence_figures import Curve, Figure, Measured
-from benchmarks.evidence_page import Estimate
 from benchmarks.evidence_runs import FULL, KUHN, PARTS, QUICK, ROCK_PAPER_SCISSORS, TIC_TAC_TOE, Run
 from spiral_envs.episode import Episode
+from spiral_envs.intervals import student_t
 from spiral_trl.advantages import Estimator
 from spiral_trl.batching import TurnRow
 from spiral_trl.sampling import Sample, SampledReply
@@ -272,16 +273,78 @@ def test_an_estimate_is_the_mean_with_students_t():
 
 
 @pytest.mark.parametrize(
-    ("values", "sentence"),
+    ("values", "effect"),
     [
-        ([0.2, 0.2, 0.2], "X: a compared with b, higher by 0.2 [0.2, 0.2]."),
-        ([-0.2, -0.2, -0.2], "X: a compared with b, lower by 0.2 [0.2, 0.2]."),
-        ([-1.0, 0.0, 1.0], "X: a compared with b, no difference is shown (+0.0 [-2.5, +2.5])."),
-        ([0.3], "X: a compared with b, +0.3; one seed shows nothing."),
+        ([0.2, 0.2, 0.2], Effect.HIGHER),
+        ([-0.2, -0.2, -0.2], Effect.LOWER),
+        ([-1.0, 0.0, 1.0], Effect.NOT_SHOWN),
+        # The interval of both is 0.4968 to either side: 4.302653 * 0.2 / sqrt(3).
+        ([0.3, 0.5, 0.7], Effect.HIGHER),
+        ([0.28, 0.48, 0.68], Effect.NOT_SHOWN),
+        ([0.3], Effect.NOT_SHOWN),
     ],
 )
-def test_a_sentence_says_what_the_interval_of_the_difference_says(values, sentence):
-    assert evidence_page.compared("X", "a", "b", Estimate.of(values), ".1f") == sentence
+def test_an_effect_is_shown_where_the_interval_of_the_difference_excludes_0(values, effect):
+    assert Comparison("X", "a", "b", Estimate.of(values), "").effect is effect
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 9, 10])
+def test_the_p_value_at_the_end_of_the_95_percent_interval_is_5_percent(freedom):
+    values = np.linspace(-1, 1, freedom + 1)
+    moved = values + student_t(freedom) * values.std(ddof=1) / np.sqrt(freedom + 1)
+
+    assert p_value(moved.tolist()) == pytest.approx(0.05, abs=3e-4)
+    assert p_value((-moved).tolist()) == pytest.approx(0.05, abs=3e-4)
+
+
+def test_the_p_value_of_two_and_three_values_is_in_closed_form():
+    # 1 degree of freedom: t = 2, p = 1 - 2 / pi * atan(t); 2 degrees: t² = 12, p = 1 - t / sqrt(2 + t²).
+    assert p_value([1.0, 3.0]) == pytest.approx(1 - 2 / np.pi * np.arctan(2))
+    assert p_value([1.0, 2.0, 3.0]) == pytest.approx(1 - np.sqrt(12 / 14))
+    assert p_value([0.5, 0.5]) == 0.0
+    assert p_value([0.0, 0.0]) == 1.0
+
+
+def compared_as(*differences):
+    return [Comparison("X", "a", "b", Estimate.of(values), f"{values[1]:+g}") for values in differences]
+
+
+SURE, LIKELY, OPEN = [0.99, 1.0, 1.01], [0.3, 0.5, 0.7], [-1.0, 0.0, 1.0]
+"""By 1 - t / sqrt(2 + t²) their p-values are 3.3e-5, 0.0494 and 1."""
+
+
+def test_the_table_counts_what_is_shown_and_what_stands_after_correction():
+    table = comparison_table(compared_as(SURE, LIKELY, OPEN, OPEN))
+
+    assert table[2:5] == [
+        "| X | a | b | +1 | higher, also corrected |",
+        "| X | a | b | +0.5 | higher |",
+        "| X | a | b | +0 | not shown |",
+    ]
+    assert table[-1] == (
+        "2 of 4 differences are shown; about 0.2 would be by chance where nothing differs. 1 stand after Holm's"
+        " correction."
+    )
+
+
+def test_of_many_comparisons_only_those_that_are_shown_have_a_row():
+    table = comparison_table(compared_as(SURE, *[OPEN] * 20))
+
+    assert table[2:4] == ["| X | a | b | +1 | higher, also corrected |", ""]
+    assert table[4].startswith("1 of 21 differences are shown; about 1.1 would be by chance")
+
+
+def test_names_are_told_by_their_effect():
+    effects = {"a": Effect.LOWER, "b": Effect.NOT_SHOWN, "c": Effect.LOWER}
+    words = {Effect.LOWER: "closer than", Effect.HIGHER: "farther than"}
+
+    assert by_effect(effects, words, "no difference from") == "closer than a and c; no difference from b"
+    assert by_effect(dict.fromkeys("abc", Effect.HIGHER), words, "", everybody="any") == "farther than any"
+
+
+def test_an_interval_holds_no_value_that_cannot_be():
+    assert Estimate.of([0.9, 1.0, 1.0]).within(0, 1).high == 1.0
+    assert Estimate.of([0.1, 0.0, 0.0]).within(0, 1).low == 0.0
 
 
 def test_a_ratio_is_averaged_by_its_logarithm():
@@ -355,6 +418,8 @@ def test_the_page_has_every_part_with_its_commands_numbers_and_picture(tmp_path)
     page = evidence_page.write_page(json.loads(json.dumps(result_of("ABCDE", [1, 2, 3]))), tmp_path).read_text()
 
     assert [line for line in page.splitlines() if line.startswith("## ")] == [
+        "## In short",
+        "## How to read it",
         "## A. The advantage estimator",
         "## B. Self-play, fixed opponents, imitation",
         "## C. One game against three",
@@ -365,9 +430,14 @@ def test_the_page_has_every_part_with_its_commands_numbers_and_picture(tmp_path)
     # 0.11, 0.12, 0.13: 0.12 ± 4.302653 * 0.01 / sqrt(3) = 0.0248.
     assert "| self-play | 0.120 [0.095, 0.145] |" in page
     assert "| all | 7.5 |" in page
-    # By seed the difference is 0.5 each time.
-    sentence = "self-play compared with training against cfr, lower by 0.500 [0.500, 0.500]."
-    assert f"- NashConv in Kuhn poker: {sentence}" in page
+    # By seed the difference is 0.5 each time: 0.1 against 0.6.
+    row = "| NashConv in Kuhn poker | self-play | training against cfr | -0.500 [-0.500, -0.500] |"
+    assert f"{row} lower, also corrected |" in page
+    short = page.split("## In short")[1].split("## How to read it")[0]
+    assert "at a NashConv of 0.12 [0.10, 0.14], from 0.62 [0.60, 0.64]: closer to equilibrium than any other" in short
+    # In the made-up figures no baseline is as good as RAE, and what is called good has low returns as well.
+    assert "closer to equilibrium than one global baseline; no difference shown from no baseline" in short
+    assert "against random in tic-tac-toe worse than any other" in short
     assert "spiral-train --config kuhn --games 'kuhn_poker_v0(hands=1,payoff=chips)' --advantage_estimator rae" in page
 
 
@@ -387,8 +457,9 @@ def test_a_page_of_one_part_and_one_seed_claims_nothing(tmp_path):
     page = evidence_page.write_page(result_of("B", [1]), tmp_path).read_text()
 
     assert "One seed, 1: there are no intervals" in page
-    assert "one seed shows nothing" in page
-    assert "lower by" not in page
+    assert "One seed shows nothing: there are no intervals." in page
+    assert "| lower" not in page
+    assert "closer" not in page
 
 
 @pytest.mark.slow

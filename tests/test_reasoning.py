@@ -360,6 +360,17 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_been(tmp_path):
     )
 
 
+def test_a_run_that_ended_before_its_first_problem_does_not_stand_in_the_way(tmp_path):
+    out = tmp_path / "a.json"
+    Progressing(out, {"seed": 0}, keep_replies=False)
+
+    Progressing(out, {"seed": 1}, keep_replies=False).add([result("f/0", 1)], [["x"]])
+
+    assert Progressing(out, {"seed": 1}, keep_replies=False).has("f/0", "d")
+    settings, _ = (tmp_path / "a.problems.jsonl").read_text().splitlines()
+    assert json.loads(settings) == {"settings": {"seed": 1}}
+
+
 def test_a_run_with_other_settings_or_problems_is_never_mixed_in(tmp_path):
     out = tmp_path / "a.json"
     Progressing(out, {"seed": 0, "samples": 1}, keep_replies=False).add([result("f/0", 1)], [["x"]])

@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,6 +57,20 @@ REPLIES = {
     "I see no clear pattern here, and there isn't any fork.": set(),
     "I always check with a queen.": set(),
     "I need three in a row to win.": set(),
+    # Headings of a list are no cases, figures of speech no conditions, questions no answers.
+    "1. **The state**: X has 4.\n2. **The goal**: three in a row.\n3. **Check the rules**: it is legal.": set(),
+    "If we look at the board, it is empty. If I want to win, I need a plan.": set(),
+    "What should the opponent do? Should the opponent answer?": set(),
+    "- **Check**: I may have to fold.\n- **Bet**: he may call.": {CASES},
+    "When he has the jack he folds, and when he has the king he calls.": {CASES},
+    "Should he take a pile, I take the other; should he take one counter, so do I.": {CASES},
+    "A roll gives 5/6 - 1/6 = 2/3 of a point.": {VALUE},
+    "The chances are 1/2 + 1/2 = 1 in all.": set(),
+    "Rock, rock, rock again: paper.": {PATTERN},
+    "After check, check the cards are shown.": set(),
+    "As Player 0 I always check.": set(),
+    "X threatens to take 2, so I must block.": {PATTERN},
+    "There are no immediate threats.": set(),
     # Several at once, and none.
     "If he calls, my EV is 1; if he folds, my EV is 0. He always folds.": {CASES, VALUE, PATTERN},
     "I hold Q. bets none.": set(),
@@ -69,6 +84,42 @@ def test_a_reply_shows_these_kinds(reply, expected, form):
 
     assert trace.categories == expected
     assert trace.num_words == len(reply.split())
+
+
+def labelled(kind):
+    """What hand and rules say of the labelled replies of one set, as (categories by hand, categories by rules)."""
+    lines = (Path(__file__).parent / "fixtures" / "traces" / "labelled.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    return [
+        (frozenset(map(Category, each["kinds"])), read_trace(each["reply"]).categories)
+        for each in records
+        if each["set"] == kind
+    ]
+
+
+# Known replies are those that the rules were made to read, fresh ones were written afterwards and no rule changed for
+# them; change the rules, and replies have to be written anew to be fresh.
+@pytest.mark.parametrize(
+    ("kind", "category", "precision", "recall", "kappa"),
+    [
+        ("known", CASES, 0.9, 0.85, 0.8),
+        ("known", VALUE, 0.9, 0.85, 0.8),
+        ("known", PATTERN, 0.9, 0.85, 0.8),
+        ("fresh", CASES, 0.9, 0.5, 0.5),
+        ("fresh", VALUE, 0.9, 0.6, 0.6),
+        ("fresh", PATTERN, 0.9, 0.16, 0.2),
+    ],
+)
+def test_rules_agree_with_a_person_this_far(kind, category, precision, recall, kappa):
+    replies = labelled(kind)
+    both = sum(category in hand & rules for hand, rules in replies)
+    by_hand, by_rules = (sum(category in each[at] for each in replies) for at in range(2))
+
+    assert both >= precision * by_rules
+    assert both >= recall * by_hand
+    found = cohens_kappa(both, by_rules - both, by_hand - both, len(replies) - by_hand - by_rules + both)
+    assert found is not None
+    assert found >= kappa
 
 
 def test_what_is_in_the_box_is_no_reasoning():
