@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
@@ -26,9 +27,12 @@ from spiral_envs.agents import Agent
 from spiral_envs.errors import MissingExtraError
 from spiral_envs.prompts import find_style
 from spiral_trl.agent_options import MAX_NEW_TOKENS, HfOptions, ModelOptions, VllmOptions, find_model, is_adapter
-from spiral_trl.sampling import GenerateSampler, ModelAgent, PromptEncoder, Sample, Sampler
+from spiral_trl.sampling import GenerateSampler, GenerationError, ModelAgent, PromptEncoder, Sample, Sampler
 
 _MAX_REASON_CHARS: Final = 300
+
+_UNLOADABLE: Final = (OSError, ValueError, RuntimeError, LookupError, TypeError, SafetensorError)
+"""What transformers and safetensors raise at files that are missing, cut, or not what they should be."""
 
 
 def make_hf_agent(argument: str, *, seed: int) -> Agent:
@@ -48,7 +52,7 @@ def make_hf_agent(argument: str, *, seed: int) -> Agent:
         with _no_bars():
             tokenizer = _load_tokenizer(path)
             model = _load_model(path, options)
-    except (OSError, ValueError) as error:
+    except _UNLOADABLE as error:
         raise _unloadable(path, error) from error
     model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu")).eval()  # pyright: ignore[reportArgumentType] - transformers wraps Module.to
     lengths = _lengths(options, int(model.config.get_text_config().max_position_embeddings))
@@ -82,6 +86,7 @@ def make_vllm_agent(argument: str, *, seed: int) -> Agent:
     try:
         from vllm import LLM, SamplingParams
         from vllm.lora.request import LoRARequest
+        from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
     except ImportError as error:
         raise MissingExtraError("a vllm: agent", "vllm") from error
     try:
@@ -89,7 +94,7 @@ def make_vllm_agent(argument: str, *, seed: int) -> Agent:
         base = _base_of(path) if is_adapter(path) else None
         # An unreadable model would fail in another process, of which vLLM says little.
         AutoConfig.from_pretrained(base or path)
-    except (OSError, ValueError) as error:
+    except _UNLOADABLE as error:
         raise _unloadable(path, error) from error
     engine = LLM(**_engine_settings(path, options, base), seed=seed)
     lengths = _lengths(options, int(engine.llm_engine.model_config.max_model_len))
@@ -100,7 +105,8 @@ def make_vllm_agent(argument: str, *, seed: int) -> Agent:
         max_tokens=lengths.reply,
         logprobs=0,
     )
-    sampler = VllmSampler(engine, parameters, None if base is None else LoRARequest("adapter", 1, path))
+    adapter = None if base is None else LoRARequest("adapter", 1, path)
+    sampler = VllmSampler(engine, parameters, adapter, failures=(EngineDeadError, EngineGenerateError))
     return model_agent(
         sampler,
         tokenizer,
@@ -143,17 +149,39 @@ def model_agent(
 class VllmSampler:
     """Samples with a vLLM engine of its own."""
 
-    def __init__(self, engine: object, parameters: object, adapter: object | None = None) -> None:
-        """Sets the engine, a `vllm.LLM`, its `vllm.SamplingParams`, and the `LoRARequest` of adapters, if any."""
+    def __init__(
+        self,
+        engine: object,
+        parameters: object,
+        adapter: object | None = None,
+        *,
+        failures: tuple[type[Exception], ...] = (),
+    ) -> None:
+        """Sets the engine, a `vllm.LLM`, its `vllm.SamplingParams`, and the `LoRARequest` of adapters, if any.
+
+        Args:
+            engine: Generates.
+            parameters: Of sampling.
+            adapter: What is put on the engine's model.
+            failures: What vLLM raises when its engine is gone, which is an error of no kind that others know.
+        """
         self._engine = engine
         self._parameters = parameters
         self._adapter = adapter
+        self._failures = failures
 
     def sample(self, prompts: Sequence[Sequence[int]]) -> list[Sample]:
-        """Returns one completion a prompt, with vLLM's log-probabilities."""
+        """Returns one completion a prompt, with vLLM's log-probabilities.
+
+        Raises:
+            GenerationError: The engine is gone.
+        """
         requests = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
         # vLLM is optional and has no stubs here.
-        results = self._engine.generate(requests, self._parameters, use_tqdm=False, lora_request=self._adapter)  # pyright: ignore[reportAttributeAccessIssue]
+        try:
+            results = self._engine.generate(requests, self._parameters, use_tqdm=False, lora_request=self._adapter)  # pyright: ignore[reportAttributeAccessIssue]
+        except self._failures as error:
+            raise GenerationError(f"the vLLM engine has failed: {error}") from error
         samples: list[Sample] = []
         for result in results:
             output = result.outputs[0]
@@ -209,7 +237,12 @@ def _no_bars() -> Generator[None]:
 def _load_model(path: str, options: HfOptions) -> PreTrainedModel:
     kept: dict[str, Any] = {} if options.dtype is None else {"dtype": options.dtype}
     if not is_adapter(path):
-        return AutoModelForCausalLM.from_pretrained(path, **kept)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(path, output_loading_info=True, **kept)
+        model, found = loaded
+        # transformers would draw them at random and say so where nobody sees it.
+        if missing := sorted(found["missing_keys"]):
+            raise ValueError(f"its files lack {len(missing)} of its weights, such as {missing[0]}")
+        return model
     from peft import AutoPeftModelForCausalLM
 
     adapted: Any = AutoPeftModelForCausalLM.from_pretrained(path, **kept)
@@ -217,13 +250,25 @@ def _load_model(path: str, options: HfOptions) -> PreTrainedModel:
 
 
 def _load_tokenizer(path: str) -> PreTrainedTokenizerBase:
-    """Returns the tokenizer of a model; adapters that were saved without one have that of their base model."""
+    """Returns the tokenizer of a model; adapters that were saved without one have that of their base model.
+
+    Raises:
+        ValueError: The files hold none.
+    """
     try:
-        return AutoTokenizer.from_pretrained(path, padding_side="left")
+        return _whole_tokenizer(path)
     except (OSError, ValueError):
         if not is_adapter(path):
             raise
-    return AutoTokenizer.from_pretrained(_base_of(path), padding_side="left")
+    return _whole_tokenizer(_base_of(path))
+
+
+def _whole_tokenizer(path: str) -> PreTrainedTokenizerBase:
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, padding_side="left")
+    # Without its files transformers makes an empty one of the kind that the model's family has.
+    if not tokenizer("a b", add_special_tokens=False)["input_ids"]:
+        raise ValueError("there are no files of a tokenizer")
+    return tokenizer
 
 
 def _base_of(path: str) -> str:

@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from spiral_envs.match import View
+from spiral_envs.match import Usage, View
 
 
 class EndpointError(RuntimeError):
-    """A server behind an agent that does not answer, or not as it should: nobody's fault in the game."""
+    """A server behind an agent that does not answer, or not as it should: nobody's fault in the game.
+
+    Attributes:
+        usage: What answers that were of no use took all the same; None as far as nobody counted.
+    """
+
+    def __init__(self, message: str, *, usage: Usage | None = None) -> None:
+        """Takes what happened, and what it took."""
+        super().__init__(message)
+        self.usage = usage
 
 
 class Agent(Protocol):

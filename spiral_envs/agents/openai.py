@@ -4,8 +4,10 @@
 `openai:Qwen/Qwen3-4B@http://127.0.0.1:8000/v1?temperature=0.6&max_tokens=2048&concurrency=64`. The key is read from
 `OPENAI_API_KEY`; a server of your own needs none.
 
-An endpoint that fails is never a lost game: after the retries are spent, `EndpointError` is raised. What the model did
-is a fault of its own: a reply cut by the length limit, a prompt too long for its context, no text at all.
+An endpoint that fails is never a lost game: after the retries are spent, `EndpointError` is raised. So it is where the
+endpoint's own filter has cut the reply, and where `max_tokens` is more than the model's context holds. What the model
+did is a fault of its own: a reply cut by the length limit, a prompt too long for its context, a refusal, no text at
+all.
 
 Reasoning that a server returns beside the reply (`reasoning_content` or `reasoning`, as vLLM, DeepSeek and OpenRouter
 do) is put in front of it as a `<think>` block, for whoever reads the game later: no move is ever read from it.
@@ -199,18 +201,25 @@ class OpenAIAgent:
             raise EndpointError(f"model {self._endpoint.model!r} at {self._where} was not asked: stopped")
         prompt = boxed_cot(view)[0]["content"]
         drawn = bits64(seed % 2**64, 0)
+        # Answers of no use are charged for as well.
+        wasted: Usage | None = None
         for attempt in range(self._endpoint.retries + 1):
             try:
-                return _read_completion(self._request(prompt, drawn >> 33), view)
+                reply = _read_completion(self._request(prompt, drawn >> 33), view)
+                # Where this answer is not counted, the sum is not known.
+                return reply if reply.usage is None else _with_usage(reply, _sum(wasted, reply.usage))
             except (openai.APIError, _UnreadableAnswerError) as error:
-                if _is_prompt_too_long(error):
-                    return Reply("", Fault.PROMPT_TOO_LONG)
+                if isinstance(error, _UnreadableAnswerError):
+                    wasted = _sum(wasted, error.usage)
+                if _is_prompt_too_long(error, self._endpoint.max_tokens):
+                    # It was turned away before anything was read.
+                    return Reply("", Fault.PROMPT_TOO_LONG, usage=_sum(wasted, Usage(0, 0)))
                 if attempt == self._endpoint.retries or not _is_passing(error):
-                    self._fail(error, attempts=attempt + 1)
+                    self._fail(error, attempts=attempt + 1, usage=wasted)
                 # Up to half of the pause is left to chance, so that the requests do not come back all at once.
                 delay = _delay_s(error, attempt) * (1 - uniform(drawn, attempt) / 2)
                 if stop.wait(delay):
-                    self._fail(error, attempts=attempt + 1)
+                    self._fail(error, attempts=attempt + 1, usage=wasted)
         raise AssertionError("the last attempt returns or raises")
 
     @property
@@ -231,11 +240,11 @@ class OpenAIAgent:
             seed=seed if endpoint.send_seed else openai.omit,
         ).text
 
-    def _fail(self, error: Exception, *, attempts: int) -> NoReturn:
+    def _fail(self, error: Exception, *, attempts: int, usage: Usage | None) -> NoReturn:
         tries = "1 attempt" if attempts == 1 else f"{attempts} attempts"
         reason = " ".join(str(error).split())[:_MAX_REASON_CHARS]
         raise EndpointError(
-            f"model {self._endpoint.model!r} at {self._where} gave no reply after {tries}: {reason}"
+            f"model {self._endpoint.model!r} at {self._where} gave no reply after {tries}: {reason}", usage=usage
         ) from error
 
 
@@ -251,29 +260,52 @@ def _error_of(future: Future[Reply]) -> BaseException | None:
 
 
 class _UnreadableAnswerError(ValueError):
-    """An answer that is no chat completion."""
+    """An answer that is no chat completion, or none of the model.
+
+    Attributes:
+        usage: What it took; None where the answer does not say.
+    """
+
+    def __init__(self, message: str, *, usage: Usage | None = None) -> None:
+        super().__init__(message)
+        self.usage = usage
 
 
 def _read_completion(text: str, view: View) -> Reply:
     """Returns the reply to `view` in the JSON of a chat completion; other fields are ignored.
 
     Raises:
-        _UnreadableAnswerError: It is no chat completion.
+        _UnreadableAnswerError: It is no chat completion, or one that the endpoint's filter has cut.
     """
+    usage = None
     try:
         # A server may answer anything.
         answer: Any = json.loads(text)
+        usage = _read_usage(answer.get("usage"))
         choice: Any = answer["choices"][0]
         message: Any = choice["message"]
-        content, finish_reason, usage = message.get("content"), choice.get("finish_reason"), answer.get("usage")
+        content, finish_reason = message.get("content"), choice.get("finish_reason")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        raise _UnreadableAnswerError(f"the answer is no chat completion: {text!r}") from None
+        raise _UnreadableAnswerError(f"the answer is no chat completion: {text!r}", usage=usage) from None
     # A refusal has no content, nor has a reply that is nothing but hidden reasoning.
     if not isinstance(content, str | None):
-        raise _UnreadableAnswerError(f"the content of the answer is no text: {content!r}")
+        raise _UnreadableAnswerError(f"the content of the answer is no text: {content!r}", usage=usage)
+    if finish_reason == "content_filter":
+        raise _UnreadableAnswerError("the endpoint's content filter has cut the reply", usage=usage)
     reasoning = next((said for name in _REASONING if isinstance(said := message.get(name), str) and said.strip()), None)
     written = content or "" if reasoning is None else _with_reasoning(reasoning, content or "", view)
-    return Reply(written, Fault.TRUNCATED if finish_reason == "length" else None, usage=_read_usage(usage))
+    return Reply(written, Fault.TRUNCATED if finish_reason == "length" else None, usage=usage)
+
+
+def _with_usage(reply: Reply, usage: Usage | None) -> Reply:
+    return Reply(str(reply), reply.fault, usage=usage)
+
+
+def _sum(known: Usage | None, more: Usage | None) -> Usage | None:
+    """Returns what both took, as far as it was counted."""
+    if known is None or more is None:
+        return known or more
+    return Usage(known.prompt_tokens + more.prompt_tokens, known.completion_tokens + more.completion_tokens)
 
 
 def _read_usage(usage: Any) -> Usage | None:
@@ -308,11 +340,17 @@ def _is_passing(error: Exception) -> bool:
     return True
 
 
-def _is_prompt_too_long(error: Exception) -> bool:
-    """Whether the endpoint says that the prompt does not fit into the context of the model."""
+def _is_prompt_too_long(error: Exception, max_tokens: int | None) -> bool:
+    """Whether the endpoint says that the prompt does not fit into the context of the model.
+
+    A reply limit that leaves no room for any prompt is not the player's fault.
+    """
     if not isinstance(error, openai.APIStatusError) or error.status_code not in (400, 413, 422):
         return False
     said = error.message.lower()
+    found = _CONTEXT.search(said)
+    if max_tokens is not None and found is not None and max_tokens >= int(found[1].replace(",", "")):
+        return False
     return error.code == "context_length_exceeded" or "context length" in said or "context size" in said
 
 
@@ -340,6 +378,9 @@ def _check_url(url: str) -> None:
 
 
 _URL_START: Final = re.compile("@https?://", re.ASCII | re.IGNORECASE)
+
+_CONTEXT: Final = re.compile(r"context (?:length|size)\D{0,20}([0-9][0-9,]{0,14})", re.ASCII)
+"""How servers say how long the context of a model is, in tokens."""
 
 _ONE_TOKEN: Final = re.compile(r"\[[^\[\]]*\]")
 

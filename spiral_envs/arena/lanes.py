@@ -286,6 +286,9 @@ class EndpointLane:
         try:
             reply = self._made().ask(request.view, seed=request.seed, stop=self._stop)
         except EndpointError as error:
+            if error.usage is not None:
+                self._cache.pay(error.usage, game=request.game, ply=request.ply, agent=name)
+                self._budget.charge(name, error.usage)
             if self._stop.is_set():
                 raise NotAskedError from error
             raise AgentFailedError(name, error) from error

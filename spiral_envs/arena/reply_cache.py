@@ -68,6 +68,21 @@ class ReplyCache:
             self._file.append([record])
             self._replies.setdefault(game, {})[ply, asked] = Reply(str(reply), fault, usage=usage)
 
+    def pay(self, usage: Usage, *, game: str, ply: int, agent: str) -> None:
+        """Writes down what answers took that were no replies."""
+        record: dict[str, Any] = {
+            "game": game,
+            "ply": ply,
+            "agent": agent,
+            "asked": None,
+            "response": None,
+            "fault": None,
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+        }
+        with self._lock:
+            self._file.append([record])
+
     def forget(self, game: str) -> None:
         """Drops the replies of a game that is over from memory."""
         with self._lock:
@@ -78,11 +93,12 @@ class ReplyCache:
             game, ply, agent, asked = record["game"], record["ply"], record["agent"], record["asked"]
             response, fault = record["response"], record["fault"]
             counts = record["prompt_tokens"], record["completion_tokens"]
-            reply = Reply(response, fault and Fault(fault), usage=None if None in counts else Usage(*counts))
+            usage = None if None in counts else Usage(*counts)
+            reply = None if response is None else Reply(response, fault and Fault(fault), usage=usage)
         except (KeyError, TypeError, ValueError):
             return
-        self._paid.append(PaidReply(agent, reply.usage))
-        if game not in finished:
+        self._paid.append(PaidReply(agent, usage))
+        if reply is not None and game not in finished:
             self._replies.setdefault(game, {})[ply, asked] = reply
 
 

@@ -19,6 +19,7 @@ from rich.progress import (
 )
 
 from spiral_envs.arena.tournament import Progress as Played
+from spiral_envs.printable import one_line
 
 UPDATES_A_SECOND: Final = 2.0
 """How often the bar is drawn at most."""
@@ -44,6 +45,7 @@ class RunView:
         self._task: TaskID | None = None
         self._last: Played | None = None
         self._is_stopping = False
+        self._known_aside: set[str] = set()
 
     def __enter__(self) -> Self:
         """Starts the hours."""
@@ -63,6 +65,9 @@ class RunView:
     def show(self, played: Played) -> None:
         """Takes in how far the tournament is, and shows it if it is time to."""
         self._last = played
+        for agent in played.set_aside.keys() - self._known_aside:
+            self._known_aside.add(agent)
+            self._print(one_line(f"{agent} is set aside: {played.set_aside[agent]}"))
         if played.is_stopping and not self._is_stopping:
             self._is_stopping = True
             self._print(STOPPING)

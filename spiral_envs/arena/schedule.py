@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
 
 from spiral_envs.arena.plan import Asking, Entrant, PlannedGame
+
+_Queues: TypeAlias = dict[frozenset[str], deque[PlannedGame]]
+"""Games by the endpoints that they need, since games with the same endpoints wait for the same thing; none is empty."""
 
 
 class Schedule:
@@ -38,35 +42,26 @@ class Schedule:
         self._models: set[str] = set()
         self._running: Counter[str] = Counter()
         self._left: Counter[str] = Counter()
-        needing_models: list[PlannedGame] = []
-        # Games with the same endpoints wait for the same thing.
-        self._others: dict[frozenset[str], deque[PlannedGame]] = {}
+        queues: dict[frozenset[str], _Queues] = {}
         for game in games:
             self._left.update(game.agents)
-            if self._models_of(game):
-                needing_models.append(game)
-            else:
-                self._others.setdefault(self._endpoints_of(game), deque()).append(game)
-        self._needing_models = deque(_by_models(needing_models, self._models_of, models_in_memory))
+            of_models = queues.setdefault(self._models_of(game), {})
+            of_models.setdefault(self._endpoints_of(game), deque()).append(game)
+        self._others = queues.pop(frozenset(), {})
+        self._needing_models = {models: queues[models] for models in _in_order(queues, models_in_memory)}
 
     def take(self) -> PlannedGame | None:
         """Returns a game that can begin now, None if there is none as long as others go on."""
-        for index, game in enumerate(self._needing_models):
-            # While the first one waits for an endpoint, those play whose models are there as well.
-            is_loaded = self._models_of(game) <= self._models
+        for index, (models, queues) in enumerate(self._needing_models.items()):
+            # While the first ones wait for an endpoint, those play whose models are there as well.
+            is_loaded = models <= self._models
             if index and not is_loaded:
                 break
-            if self._can_ask(self._endpoints_of(game)) and (is_loaded or self._make_room(game)):
-                del self._needing_models[index]
-                return self._begin(game)
+            if self._has_askable(queues) and (is_loaded or self._make_room(models)):
+                return self._begin(queues, models)
             if not is_loaded:
                 break
-        for endpoints, games in self._others.items():
-            if games and self._can_ask(endpoints):
-                # Those with other endpoints have their turn next.
-                self._others[endpoints] = self._others.pop(endpoints)
-                return self._begin(games.popleft())
-        return None
+        return self._begin(self._others, frozenset()) if self._has_askable(self._others) else None
 
     def end(self, game: PlannedGame) -> None:
         """Says that a game is not played any more, finished or not."""
@@ -79,51 +74,67 @@ class Schedule:
     def drop(self, agent: str) -> int:
         """Takes all games of `agent` that have not begun from the schedule, and returns how many these were."""
         num_dropped = 0
-        for games in (self._needing_models, *self._others.values()):
-            kept = [game for game in games if agent not in game.agents]
-            num_dropped += len(games) - len(kept)
-            for game in games:
-                if agent in game.agents:
-                    self._left.subtract(game.agents)
-            games.clear()
-            games.extend(kept)
+        for queues in (*self._needing_models.values(), self._others):
+            for endpoints, games in list(queues.items()):
+                kept = deque(game for game in games if agent not in game.agents)
+                num_dropped += len(games) - len(kept)
+                for game in games:
+                    if agent in game.agents:
+                        self._left.subtract(game.agents)
+                queues[endpoints] = kept
+                if not kept:
+                    del queues[endpoints]
+        self._needing_models = {models: queues for models, queues in self._needing_models.items() if queues}
         return num_dropped
 
     @property
     def num_waiting(self) -> int:
         """How many games have not begun."""
-        return len(self._needing_models) + sum(map(len, self._others.values()))
+        return sum(len(games) for queues in (*self._needing_models.values(), self._others) for games in queues.values())
 
-    def _begin(self, game: PlannedGame) -> PlannedGame:
+    def _begin(self, queues: _Queues, models: frozenset[str]) -> PlannedGame:
+        """Takes a game that needs `models` from `queues`, in which there is one that can be asked."""
+        endpoints = next(each for each in queues if self._can_ask(each))
+        games = queues.pop(endpoints)
+        game = games.popleft()
+        if games:
+            # Those with other endpoints have their turn next.
+            queues[endpoints] = games
+        elif models and not queues:
+            del self._needing_models[models]
         self._running.update(game.agents)
-        self._models.update(self._models_of(game))
+        self._models.update(models)
         return game
 
-    def _make_room(self, game: PlannedGame) -> bool:
-        """Returns whether the models of `game` can be loaded, after letting go of others, which do not play."""
-        needed = self._models_of(game)
+    def _make_room(self, needed: frozenset[str]) -> bool:
+        """Returns whether models can be loaded, after letting go of others, which do not play."""
         num_over = len(self._models | needed) - self._limit
         if num_over <= 0:
             return True
         # Rather than let go of another one, it waits until those that are needed last have played.
-        leaving = self._needed_last(self._models - needed)[:num_over]
+        leaving = self._needed_last(frozenset(self._models - needed))[:num_over]
         if any(self._running[name] for name in leaving):
             return False
         for name in leaving:
             self._let_go(name)
         return True
 
-    def _needed_last(self, models: Iterable[str]) -> list[str]:
+    def _needed_last(self, models: frozenset[str]) -> list[str]:
         """Returns `models` by when they are needed next, the latest first."""
-        by_need: dict[str, None] = {}
-        for game in self._needing_models:
-            by_need.update(dict.fromkeys(game.agents))
-        order = {name: number for number, name in enumerate(by_need)}
-        return sorted(models, key=lambda name: (-order.get(name, len(order)), name))
+        order: dict[str, int] = {}
+        for number, needed in enumerate(self._needing_models):
+            order.update((name, number) for name in needed & models if name not in order)
+            if len(order) == len(models):
+                break
+        never = len(self._needing_models)
+        return sorted(models, key=lambda name: (-order.get(name, never), name))
 
     def _let_go(self, agent: str) -> None:
         self._models.discard(agent)
         self._release(agent)
+
+    def _has_askable(self, queues: _Queues) -> bool:
+        return any(map(self._can_ask, queues))
 
     def _can_ask(self, endpoints: Iterable[str]) -> bool:
         return all(self._running[name] < self._entrants[name].concurrency for name in endpoints)
@@ -135,24 +146,20 @@ class Schedule:
         return frozenset(name for name in game.agents if self._entrants[name].asking is Asking.BY_REQUEST)
 
 
-def _by_models(
-    games: Iterable[PlannedGame], models_of: Callable[[PlannedGame], frozenset[str]], limit: int
-) -> list[PlannedGame]:
-    """Returns the games in an order that loads models seldom.
+def _in_order(needed: Iterable[frozenset[str]], limit: int) -> list[frozenset[str]]:
+    """Returns which models games need together, in an order that loads models seldom.
 
     The models are cut into blocks of one less than fit. While a block is in memory all others pass by it one at a time,
     forwards and backwards in turn, so that the last of one pass is the first of the next.
     """
-    games = list(games)
+    needed = list(needed)
     # In the order in which the games name them.
-    rank = {
-        name: number for number, name in enumerate(dict.fromkeys(m for game in games for m in sorted(models_of(game))))
-    }
+    rank = {name: number for number, name in enumerate(dict.fromkeys(name for each in needed for name in sorted(each)))}
 
-    def key(game: PlannedGame) -> tuple[int, int]:
-        ranks = sorted(rank[name] for name in models_of(game))
+    def key(models: frozenset[str]) -> tuple[int, int]:
+        ranks = sorted(rank[name] for name in models)
         block = ranks[0] // (limit - 1)
         return block, -ranks[-1] if block % 2 else ranks[-1]
 
-    # Sorting is stable: within the same models the given order stays.
-    return sorted(games, key=key)
+    # Sorting is stable: where it does not matter the given order stays.
+    return sorted(needed, key=key)

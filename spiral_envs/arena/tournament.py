@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from spiral_envs.agents import make_agent
@@ -66,6 +67,7 @@ class Progress(NamedTuple):
         tokens: What endpoints have read and written.
         cost: In US dollars; None where nothing has a price.
         is_stopping: Whether nothing more is begun, and only what is under way is waited for.
+        set_aside: Why agents are asked no more, by agent.
     """
 
     total: int
@@ -76,6 +78,7 @@ class Progress(NamedTuple):
     tokens: int
     cost: float | None
     is_stopping: bool = False
+    set_aside: Mapping[str, str] = MappingProxyType({})
 
 
 class AbandonedError(KeyboardInterrupt):
@@ -199,7 +202,7 @@ class _Run:
                     return None
                 # Not longer than until the next look at the clock and the next write.
                 ended, _ = await asyncio.wait(self._running, timeout=WRITE_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
-                for task in ended:
+                for task in sorted(ended, key=_is_broken):
                     self._end_game(task)
                 self._finished.write_now_and_then()
                 self._watch(self._progress())
@@ -207,7 +210,8 @@ class _Run:
         finally:
             # No request is begun from here on; those under way are kept when they are answered.
             self._stop.set()
-            ended = [task for task in self._running if task.done()]
+            # A fault of the program ends every game that waited for the agent; one of them has told of it.
+            ended = [task for task in self._running if task.done() and not _is_broken(task)]
             for task in ended:
                 self._end_game(task)
             self._finished.write()
@@ -288,7 +292,14 @@ class _Run:
             aborted=self._num_aborted,
             tokens=self._budget.tokens,
             cost=self._budget.cost,
+            set_aside=self._set_aside,
         )
+
+
+def _is_broken(task: asyncio.Task[dict[str, Any]]) -> bool:
+    """Returns whether a task that is over was ended by a fault of the program."""
+    error = None if task.cancelled() else task.exception()
+    return error is not None and not isinstance(error, AgentFailedError | NotAskedError)
 
 
 async def _cancel(tasks: Iterable[asyncio.Task[dict[str, Any]]]) -> None:

@@ -276,6 +276,14 @@ def test_a_terminal_gets_a_bar_that_is_closed(width):
         assert "$0.2500" in text
 
 
+def test_an_agent_that_is_set_aside_is_told_of_at_once_and_once():
+    output = io.StringIO()
+    with RunView(Console(width=40, file=output), clock=Clock()) as view:
+        for _ in range(2):
+            view.show(progress(0, set_aside={"hf:typo": "cannot load\nmodel 'typo'"}))
+        assert output.getvalue() == "hf:typo is set aside: cannot load model 'typo'\n"
+
+
 def test_a_run_that_fails_early_shows_no_figures():
     output = io.StringIO()
     with pytest.raises(OSError, match="full"), RunView(Console(file=output)):

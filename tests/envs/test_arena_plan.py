@@ -1,7 +1,9 @@
 """What a tournament plays: every two agents, in both seatings, on the same deals; and in which order."""
 
 import json
+import time
 from collections import Counter
+from itertools import combinations
 
 import pytest
 
@@ -241,6 +243,21 @@ def test_no_more_models_are_in_memory_than_allowed_and_all_games_are_played(limi
     # With room for 3: 0 and 1 meet 2 to 6 (7), 2 and 3 meet 6 to 4 (4), 4 and 5 meet 5 and 6 (2).
     # With room for 5: 0 to 3 meet 4 to 6 (7), 4 to 6 meet each other (2).
     assert num_loads == {2: 22, 3: 13, 5: 9}[limit]
+
+
+def test_a_hundred_thousand_games_are_no_slower_each_than_a_few():
+    slow = Entrant("openai:slow", "openai:slow", Asking.BY_REQUEST, concurrency=2)
+    entrants = {each.name: each for each in (*map(model, range(6)), slow, read_entrant("random"))}
+    games = [
+        PlannedGame(f"{pair}", TIC, pair, pair, players, 0)
+        for pair in range(400)
+        for players in combinations(entrants, 2)
+    ]
+    schedule = Schedule(games, entrants, models_in_memory=3, release=lambda name: None)
+    started_at = time.process_time()
+    assert sum(1 for _ in run_through(schedule, concurrency=8)) == 11_200
+    # About 0.3 s; each look at all games that are left would take minutes.
+    assert time.process_time() - started_at < 10
 
 
 def test_agents_are_released_after_their_last_game():

@@ -332,6 +332,28 @@ def test_a_fault_of_the_program_ends_it_and_keeps_what_was_played(tmp_path):
     assert play_tournament(tmp_path, plan, Settings(), make=maker(wrong=Betting())).progress.done == 12
 
 
+def test_games_that_end_beside_a_fault_of_the_program_are_kept(tmp_path):
+    class WrongAtLast(Betting):
+        num_calls = 0
+
+        def act(self, views):
+            self.num_calls += 1
+            if self.num_calls == 4:
+                # Every game that waits for it is told of the same error.
+                raise KeyError("a bug")
+            return super().act(views)
+
+    agents = {"wrong": WrongAtLast(), "other": Betting()}
+    plan = plan_with(batched("wrong"), batched("other"), pairs=16)
+    with pytest.raises(KeyError, match="a bug"):
+        play_tournament(tmp_path, plan, Settings(batch_size=8), make=maker(**agents))
+    # Two batches each for the first moves of 16 games, and one each for the calls that end 8 of them.
+    kept = len(games_in(tmp_path))
+    ending = play_tournament(tmp_path, plan, Settings(), make=maker(wrong=Betting(), other=Betting()))
+    assert kept >= 8
+    assert ending.progress.played == 32 - kept
+
+
 def test_models_are_loaded_and_asked_one_at_a_time(tmp_path):
     at_work, threads = threading.Lock(), set()
 
@@ -476,6 +498,26 @@ def test_games_under_way_at_the_cap_wait_and_what_they_paid_for_is_kept(tmp_path
     assert ending.progress.tokens == 10 * num_turns
     play_tournament(tmp_path / "at_once", plan, Settings(), make=maker(paid=Endpoint(answer)))
     assert games_in(tmp_path) == games_in(tmp_path / "at_once")
+
+
+def test_a_prompt_too_long_takes_nothing_and_a_budget_goes_on(tmp_path):
+    with serving([error(400, "too much", code="context_length_exceeded")]) as stub:
+        plan = plan_of(f"openai:m@{stub.url}", "first", games=(KUHN,), pairs=3)
+        ending = play_tournament(tmp_path, plan, Settings(caps=Caps(tokens=10)))
+    assert (ending.progress.done, ending.why_stopped, ending.progress.tokens) == (6, None, 0)
+    records = game_records(JsonLines(tmp_path / "games.jsonl").read())
+    assert {record.fault for record in records} == {"prompt_too_long"}
+
+
+def test_what_failed_requests_took_counts_in_this_run_and_the_next(tmp_path):
+    with serving([completion("[bet]", "content_filter", usage=(50, 5))]) as stub:
+        plan = plan_of(f"openai:m@{stub.url}?concurrency=1&retries=0", "first", games=(KUHN,), pairs=3)
+        first = play_tournament(tmp_path, plan, Settings())
+        assert (first.progress.done, first.progress.forfeits, first.progress.tokens) == (0, 0, 55 * len(stub.requests))
+        stub.answer = lambda request, number: completion("[bet]", usage=(50, 5))
+        second = play_tournament(tmp_path, plan, Settings())
+    assert second.progress.done == 6
+    assert second.progress.tokens == 55 * len(stub.requests)
 
 
 def test_no_hours_are_no_games(tmp_path):

@@ -29,8 +29,8 @@ def alone_with_the_server(monkeypatch):
     quick_and_alone(monkeypatch)
 
 
-def reply_of(stub):
-    (reply,) = agent_at(stub).act([VIEW])
+def reply_of(stub, **options):
+    (reply,) = agent_at(stub, **options).act([VIEW])
     assert isinstance(reply, Reply)
     return reply
 
@@ -391,7 +391,6 @@ def test_a_reply_cut_by_the_length_limit_is_truncated():
     "answer",
     [
         completion(None, refusal="I cannot play games."),
-        completion(None, "content_filter"),
         completion(None, reasoning_content="[4]"),
         completion(""),
         (200, {"choices": [{"message": {"role": "assistant"}}]}),
@@ -417,8 +416,43 @@ def test_a_reply_without_text_is_a_malformed_move(answer):
 def test_a_prompt_too_long_for_the_model_is_a_fault(answer):
     with serving([answer]) as stub:
         reply = reply_of(stub)
-    assert (reply, reply.fault) == ("", Fault.PROMPT_TOO_LONG)
+    # It was turned away, which takes nothing: a budget of tokens can be kept.
+    assert (reply, reply.fault, reply.usage) == ("", Fault.PROMPT_TOO_LONG, (0, 0))
     assert len(stub.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "This model's maximum context length is 4096 tokens. However, you requested 5100 tokens",
+        "max_tokens is too large: 5000. This model's maximum context length is 4,096 tokens",
+        "the request exceeds the available context size (4096 tokens), try increasing it",
+    ],
+)
+def test_a_reply_limit_that_leaves_no_room_for_a_prompt_is_not_the_players_fault(said):
+    with serving([error(400, said)]) as stub:
+        assert reply_of(stub, max_tokens=4095).fault is Fault.PROMPT_TOO_LONG
+        with pytest.raises(EndpointError, match=r"4,?096"):
+            reply_of(stub, max_tokens=4096)
+
+
+def test_a_reply_that_the_endpoints_filter_has_cut_is_not_the_players_fault():
+    with (
+        serving([completion("\\boxed{[4]}", "content_filter", usage=(50, 5))]) as stub,
+        pytest.raises(EndpointError, match="content filter has cut the reply") as raised,
+    ):
+        reply_of(stub, retries=1)
+    assert raised.value.usage == (100, 10)
+
+
+def test_what_useless_answers_took_is_counted_with_the_reply():
+    answers = [
+        (200, {"choices": [], "usage": {"prompt_tokens": 50, "completion_tokens": 0}}),
+        error(500),
+        completion("[4]", usage=(50, 5)),
+    ]
+    with serving(answers) as stub:
+        assert reply_of(stub).usage == (100, 5)
 
 
 def test_whole_games_are_played():

@@ -3,6 +3,7 @@
 # Fakes and libraries are typed in part only.
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
 
+import json
 import re
 import shutil
 
@@ -14,7 +15,7 @@ from transformers import AutoModelForCausalLM
 from spiral_envs import UnknownNameError, make_agent, make_match, play
 from spiral_trl.agent_options import HfOptions, VllmOptions, find_model
 from spiral_trl.agents import VllmSampler, make_hf_agent, make_vllm_agent, model_agent
-from spiral_trl.sampling import Sample
+from spiral_trl.sampling import GenerationError, Sample
 
 KUHN = "kuhn_poker_v0(hands=1,payoff=chips)"
 
@@ -259,6 +260,57 @@ def test_adapters_are_put_on_their_base_model(tmp_path, tokenizer, warm_folder):
     tokenizer.save_pretrained(tmp_path / "final")
     assert played == replies(f"{tmp_path}?step=final&max_tokens=6")
     assert played != replies(f"{warm_folder}?max_tokens=6")
+
+
+def torn(folder):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+
+
+def short_of_a_layer(folder):
+    settings = json.loads((folder / "config.json").read_text())
+    settings["num_hidden_layers"] += 1
+    settings.pop("layer_types", None)
+    (folder / "config.json").write_text(json.dumps(settings))
+
+
+def without_tokenizer(folder):
+    for path in folder.glob("token*"):
+        path.unlink()
+
+
+def with_an_empty_tokenizer(folder):
+    (folder / "tokenizer.json").write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (torn, "Error while deserializing header"),
+        (short_of_a_layer, "its files lack [0-9]+ of its weights, such as model.layers"),
+        (without_tokenizer, "."),
+        (with_an_empty_tokenizer, "."),
+    ],
+)
+def test_a_spoilt_model_is_refused_rather_than_played_with(warm_folder, tmp_path, spoil, said):
+    folder = tmp_path / "model"
+    shutil.copytree(warm_folder, folder)
+    spoil(folder)
+    with pytest.raises(ValueError, match=f"^cannot load model '{folder}': .*{said}"):
+        make_hf_agent(str(folder), seed=0)
+
+
+def test_an_engine_that_is_gone_is_an_error_of_the_backend():
+    class EngineGoneError(Exception):
+        pass
+
+    class Engine:
+        def generate(self, requests, parameters, **options):
+            raise EngineGoneError("see above")
+
+    sampler = VllmSampler(Engine(), object(), failures=(EngineGoneError,))
+    with pytest.raises(GenerationError, match="the vLLM engine has failed: see above"):
+        sampler.sample([[1]])
 
 
 def test_vllm_is_handed_the_adapters():

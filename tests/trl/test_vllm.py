@@ -17,6 +17,10 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 from vllm_cpu import vllm_on_cpu
 
 from spiral_envs import make_agent, make_match, play
+from spiral_envs.arena.plan import Asking, Entrant, make_plan, read_entrant
+from spiral_envs.arena.records import game_records
+from spiral_envs.arena.tournament import Settings, play_tournament
+from spiral_envs.match import InvalidMove
 from spiral_trl import SelfPlayConfig, SelfPlayTrainer
 from spiral_trl.batching import collate, turn_rows
 from spiral_trl.records import JsonLines
@@ -201,6 +205,22 @@ def test_a_vllm_agent_plays_by_its_agent_string(warm_folder, monkeypatch):
         assert len(reply.logprobs) == len(reply.token_ids) > 0
         expected = token_logprobs(model, reply.prompt_ids, reply.token_ids)
         torch.testing.assert_close(torch.tensor(reply.logprobs), expected, atol=0.2, rtol=0.1)
+
+
+def test_a_tournament_is_played_with_a_vllm_agent(warm_folder, monkeypatch, tmp_path):
+    entrants = [Entrant(f"vllm:{warm_folder}", f"vllm:{warm_folder}", Asking.IN_BATCHES), read_entrant("random")]
+    plan, notes = make_plan(entrants, [KUHN, TIC_TAC_TOE], pairs=6, seed=0, invalid_move=InvalidMove.FORFEIT)
+    assert notes == []
+    with vllm_on_cpu():
+        monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+        monkeypatch.setenv("VLLM_USE_AOT_COMPILE", "0")
+        monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+        ending = play_tournament(tmp_path, plan, Settings())
+    assert (ending.progress.done, ending.progress.aborted, ending.set_aside) == (24, 0, {})
+    games = game_records(JsonLines(tmp_path / "games.jsonl").read())
+    assert len({game.id for game in games}) == 24
+    by_the_rules = {game.game for game in games if game.offender is None}
+    assert KUHN in by_the_rules, "the warm model mostly plays legal moves"
 
 
 def test_waves_and_a_pool_train_and_a_league_plays_on_the_same_engine(tmp_path, warm_folder):
