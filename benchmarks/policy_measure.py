@@ -226,39 +226,19 @@ def model_row(
         on_replies: Called with the number of reasonings that have been read since the last call.
 
     Raises:
-        OSError: The model cannot be loaded.
-        ValueError: There is no such model or step.
+        ValueError: There is no such model or step, or it cannot be loaded.
     """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from spiral_envs.prompts import find_style
-    from spiral_trl.agent_options import MAX_NEW_TOKENS, HfOptions, find_model, is_adapter
+    from spiral_trl.agent_options import HfOptions
+    from spiral_trl.agents import load_hf
     from spiral_trl.policy_reading import read_policy
-    from spiral_trl.sampling import GenerateSampler, PromptEncoder
 
-    options = HfOptions.parse(argument)
-    path = find_model(options)
-    tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
-    kept: dict[str, Any] = {} if options.dtype is None else {"dtype": options.dtype}
-    if is_adapter(path):
-        from peft import AutoPeftModelForCausalLM
-
-        model: Any = AutoPeftModelForCausalLM.from_pretrained(path, **kept).merge_and_unload()
-    else:
-        model = AutoModelForCausalLM.from_pretrained(path, **kept)
-    model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu")).eval()
     # As the agent of this name plays.
-    style = options.style or ("boxed_cot" if tokenizer.chat_template else "plain")
-    encoder = PromptEncoder(tokenizer, find_style(style, hints=options.hints), use_chat_template=style != "plain")
-    context = int(model.config.get_text_config().max_position_embeddings)
-    longest = options.max_tokens or min(MAX_NEW_TOKENS, context // 2)
-    sampler = GenerateSampler(model, tokenizer, max_new_tokens=longest, batch_size=options.batch_size, seed=seed)
+    loaded = load_hf(HfOptions.parse(argument), seed=seed)
     each = max(1, _READ_AT_ONCE // reasonings)
     parts: list[list[float]] = []
     for first in range(0, len(tree.views), each):
         views = tree.views[first : first + each]
-        read = read_policy(model, tokenizer, encoder, sampler, views, reasonings=reasonings)
+        read = read_policy(loaded.model, loaded.tokenizer, loaded.encoder, loaded.sampler, views, reasonings=reasonings)
         parts += [[policy.moves[move] for move in tree.texts(at)] for at, policy in enumerate(read, start=first)]
         on_replies(len(views) * reasonings)
     return np.concatenate(parts)

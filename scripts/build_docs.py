@@ -1,8 +1,8 @@
 """Builds the documentation into `site/`: `python scripts/build_docs.py`, which `make docs` runs.
 
 The pages are those of `docs/`, the README and the changelog; the API reference is made of the docstrings. Fails on a
-broken link, on a name that the reference does not know, and on anything in the pages that a browser would load from the
-network.
+broken link, a missing picture, a name that the reference does not know, and on anything in the pages that a browser
+would load from the network.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ _LINK_TO_README: Final = re.compile(r"\]\(\.\./README\.md")
 
 _LINK_TO_DOCS: Final = re.compile(r"\]\(docs/")
 
-_LINK: Final = re.compile(r"""<a\b[^>]*\shref=["']?([^"'\s>]+)""")
+_LINK: Final = re.compile(
+    r"""<(?:a|link)\b[^>]*\shref=["']?([^"'\s>]+)|<(?:img|script|source)\b[^>]*\ssrc=["']?([^"'\s>]+)"""
+)
+"""What a page leads to, and what it shows or loads."""
 
 _ANCHOR: Final = re.compile(r"""\sid=["']?([^"'\s>]+)""")
 
@@ -69,21 +72,22 @@ def gather_pages() -> None:
 
 
 def broken_links(site: Path) -> Iterator[str]:
-    """Yields the links of the finished pages that lead nowhere; those into the API reference only the build makes."""
+    """Yields what the finished pages lead to or show and is not there; only the build knows the API reference."""
     # The page for what is not found is shown under any address, so its links begin at the root of the server.
     pages = {
         page.resolve(): page.read_text(encoding="utf-8") for page in site.rglob("*.html") if page.name != "404.html"
     }
     anchors = {page: set(_ANCHOR.findall(text)) for page, text in pages.items()}
     for page, text in pages.items():
-        for link in map(unescape, _LINK.findall(text)):
+        # A menu leads to the same page twice.
+        for link in dict.fromkeys(unescape(match[1] or match[2]) for match in _LINK.finditer(text)):
             parts = urlsplit(link)
             if parts.scheme or parts.netloc:
                 continue
             target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
             known = anchors.get(target)
             if not target.exists() or (parts.fragment and known is not None and unquote(parts.fragment) not in known):
-                yield f"broken link in {page.name}: {link}"
+                yield f"broken link in {page.relative_to(site.resolve())}: {link}"
 
 
 def loaded_from_the_network(site: Path) -> Iterator[str]:

@@ -27,7 +27,7 @@ from spiral_envs.agents import Agent
 from spiral_envs.errors import MissingExtraError
 from spiral_envs.prompts import find_style
 from spiral_trl.agent_options import MAX_NEW_TOKENS, HfOptions, ModelOptions, VllmOptions, find_model, is_adapter
-from spiral_trl.sampling import GenerateSampler, GenerationError, ModelAgent, PromptEncoder, Sample, Sampler
+from spiral_trl.sampling import GenerateSampler, GenerationError, ModelAgent, PromptEncoder, Sample
 
 _MAX_REASON_CHARS: Final = 300
 
@@ -46,7 +46,46 @@ def make_hf_agent(argument: str, *, seed: int) -> Agent:
         UnknownNameError: There is no such option.
         ValueError: No model is named, it cannot be loaded, or an option cannot be used.
     """
-    options = HfOptions.parse(argument)
+    loaded = load_hf(HfOptions.parse(argument), seed=seed)
+    return ModelAgent(
+        loaded.sampler,
+        loaded.encoder,
+        loaded.tokenizer,
+        max_prompt_length=loaded.max_prompt_length,
+        name=loaded.options.name,
+    )
+
+
+class LoadedModel(NamedTuple):
+    """A model of transformers' with what it plays by.
+
+    Attributes:
+        options: How it was asked for.
+        model: On the GPU if there is one, in evaluation mode.
+        tokenizer: Its own.
+        encoder: Makes its prompts.
+        sampler: Writes its replies.
+        max_prompt_length: The longest prompt that leaves room for a reply, in tokens.
+    """
+
+    options: HfOptions
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    encoder: PromptEncoder
+    sampler: GenerateSampler
+    max_prompt_length: int
+
+
+def load_hf(options: HfOptions, *, seed: int) -> LoadedModel:
+    """Returns the model that an agent string `hf:…` names.
+
+    Args:
+        options: What it names, with its options.
+        seed: Of sampling.
+
+    Raises:
+        ValueError: It cannot be loaded, or an option cannot be used.
+    """
     path = find_model(options)
     try:
         with _no_bars():
@@ -59,14 +98,8 @@ def make_hf_agent(argument: str, *, seed: int) -> Agent:
     sampler = GenerateSampler(
         model, tokenizer, max_new_tokens=lengths.reply, batch_size=options.batch_size, seed=seed, **_sampling(options)
     )
-    return model_agent(
-        sampler,
-        tokenizer,
-        max_prompt_length=lengths.prompt,
-        name=options.name,
-        style=options.style,
-        hints=options.hints,
-    )
+    encoder = prompt_encoder(tokenizer, style=options.style, hints=options.hints)
+    return LoadedModel(options, model, tokenizer, encoder, sampler, lengths.prompt)
 
 
 def make_vllm_agent(argument: str, *, seed: int) -> Agent:
@@ -107,32 +140,15 @@ def make_vllm_agent(argument: str, *, seed: int) -> Agent:
     )
     adapter = None if base is None else LoRARequest("adapter", 1, path)
     sampler = VllmSampler(engine, parameters, adapter, failures=(EngineDeadError, EngineGenerateError))
-    return model_agent(
-        sampler,
-        tokenizer,
-        max_prompt_length=lengths.prompt,
-        name=options.name,
-        style=options.style,
-        hints=options.hints,
-    )
+    encoder = prompt_encoder(tokenizer, style=options.style, hints=options.hints)
+    return ModelAgent(sampler, encoder, tokenizer, max_prompt_length=lengths.prompt, name=options.name)
 
 
-def model_agent(
-    sampler: Sampler,
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    max_prompt_length: int,
-    name: str,
-    style: str | None = None,
-    hints: bool = False,
-) -> ModelAgent:
-    """Returns an agent that plays by a model.
+def prompt_encoder(tokenizer: PreTrainedTokenizerBase, *, style: str | None, hints: bool) -> PromptEncoder:
+    """Returns what makes the prompts of a model.
 
     Args:
-        sampler: Where its replies come from.
         tokenizer: The model's.
-        max_prompt_length: The longest prompt, in tokens.
-        name: The agent's.
         style: How it is prompted; None for `boxed_cot` if it has a chat template, and `plain` otherwise.
         hints: Whether to list the legal moves.
 
@@ -142,8 +158,7 @@ def model_agent(
     """
     style = style or ("boxed_cot" if tokenizer.chat_template else "plain")
     # As in training: the plain style is written to the model as it is.
-    encoder = PromptEncoder(tokenizer, find_style(style, hints=hints), use_chat_template=style != "plain")
-    return ModelAgent(sampler, encoder, tokenizer, max_prompt_length=max_prompt_length, name=name)
+    return PromptEncoder(tokenizer, find_style(style, hints=hints), use_chat_template=style != "plain")
 
 
 class VllmSampler:

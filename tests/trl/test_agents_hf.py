@@ -14,8 +14,8 @@ from transformers import AutoModelForCausalLM
 
 from spiral_envs import UnknownNameError, make_agent, make_match, play
 from spiral_trl.agent_options import HfOptions, VllmOptions, find_model
-from spiral_trl.agents import VllmSampler, make_hf_agent, make_vllm_agent, model_agent
-from spiral_trl.sampling import GenerationError, Sample
+from spiral_trl.agents import VllmSampler, make_hf_agent, make_vllm_agent, prompt_encoder
+from spiral_trl.sampling import GenerationError, ModelAgent, Sample
 
 KUHN = "kuhn_poker_v0(hands=1,payoff=chips)"
 
@@ -25,6 +25,11 @@ VIEW = make_match(KUHN, seed=0).view(0)
 class Silent:
     def sample(self, prompts):
         return [Sample((), None, True) for _ in prompts]
+
+
+def silent(tokenizer, *, hints):
+    encoder = prompt_encoder(tokenizer, style=None, hints=hints)
+    return ModelAgent(Silent(), encoder, tokenizer, max_prompt_length=100, name="silent")
 
 
 def episodes(agent, number=12):
@@ -64,13 +69,13 @@ def test_the_same_seed_plays_the_same_games(warm_folder):
 
 
 def test_a_model_without_a_chat_template_is_prompted_in_the_plain_style(tokenizer):
-    agent = model_agent(Silent(), tokenizer, max_prompt_length=100, name="silent")
+    agent = silent(tokenizer, hints=False)
     (reply,) = agent.act([VIEW])
     assert tokenizer.decode(reply.prompt_ids) == f"kuhn_poker Player 0\n{VIEW.observation}\n"
 
 
 def test_hints_list_the_legal_moves(tokenizer):
-    agent = model_agent(Silent(), tokenizer, max_prompt_length=100, name="silent", hints=True)
+    agent = silent(tokenizer, hints=True)
     (reply,) = agent.act([VIEW])
     assert tokenizer.decode(reply.prompt_ids).endswith("\nLegal moves: [check] [bet]\n")
 
