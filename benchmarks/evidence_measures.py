@@ -39,9 +39,12 @@ from benchmarks.evidence_runs import (
     UNSEEN,
     Scale,
 )
+from benchmarks.sampled_policy import sample_policy
 from spiral_envs.agents import make_agent
+from spiral_envs.best_response import GameTree
 from spiral_envs.episode import Episode
 from spiral_envs.prompts import find_style
+from spiral_envs.registry import find_game
 from spiral_envs.solve import exploitability, information_sets
 from spiral_envs.sources import find_source
 from spiral_trl.advantages import AdvantageEstimator, Estimator, GameResult, RoleBaseline
@@ -63,6 +66,10 @@ MAX_NEW_TOKENS: Final = 64
 
 RESAMPLES: Final = 2000
 
+MOST_OTHER: Final = 0.1
+"""Above this probability of anything but a legal move in a box, a policy is read off sampled replies instead."""
+
+_REPLIES: Final = 64
 _ROWS_AT_ONCE: Final = 32
 _PRIMING_GAMES: Final = 256
 _REASONINGS: Final = 16
@@ -95,14 +102,26 @@ class Player:
         return ModelAgent(sampler, self.encoder, self.tokenizer, max_prompt_length=limit)
 
     def policy(self, game: str) -> tuple[float, Policy]:
-        """Returns NashConv of the model's own policy in a small game, and the policy."""
+        """Returns NashConv of the model's own policy in a small game, and the policy.
+
+        It is that of the probabilities of the moves in the answer's box. A model that has dropped the box, but still
+        writes moves that the game reads, is judged by the moves in 64 replies to every information set.
+        """
         read = model_exploitability(
             self.model, self.tokenizer, self.encoder, self._sampler(1.0, 1.0), game, reasonings=_REASONINGS
         )
+        if read.other > MOST_OTHER:
+            return self._sampled_policy(game)
         moves = {(role, text): probabilities for role, text, probabilities in read.policy}
         sets = information_sets(game)
         policy = {key: _normalised(moves[view.role, key[1]]) for key, view in sets.items()}
         return read.result.nash_conv, policy
+
+    def _sampled_policy(self, game: str) -> tuple[float, Policy]:
+        tree = GameTree(find_game(game))
+        counts = sample_policy(tree, self.agent(temperature=1.0, top_p=1.0), samples=_REPLIES).counts
+        policy = {key: _normalised(tree.probabilities(counts, at)) for at, key in enumerate(tree.information_sets)}
+        return exploitability(game, lambda view: policy[view.seat, view.observation]).nash_conv, policy
 
     def _sampler(self, temperature: float, top_p: float) -> GenerateSampler:
         return GenerateSampler(

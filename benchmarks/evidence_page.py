@@ -708,7 +708,8 @@ def _section_d(figures: PartFigures) -> Section:
         question="Does a model that only ever meets its present self go in circles, and does a league of its earlier"
         " selves stop that?",
         method="Without any pull to the start (`--beta 0`) and at a constant learning rate. The policy is read from the"
-        " model's own probabilities of the legal moves every few steps. The path is the sum of the distances from each"
+        " model's own probabilities of the legal moves in the answer's box every few steps, and off 64 replies to every"
+        " information set where it has come to write its moves in another form. The path is the sum of the distances from each"
         " such policy to the next, in total variation averaged over information sets; start to end is the distance of"
         " the last from the first. The mean policy plays in every information set the mean of the probabilities there."
         " In rock paper scissors, times around counts how often the policy goes around the equilibrium, signed, the"
