@@ -1,7 +1,7 @@
 """The rules of `spiral_envs.extraction`, one by one, in the order of its docstring."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from spiral_envs import Fault, make_match
@@ -156,10 +156,14 @@ def test_a_million_hostile_characters_are_read_in_linear_time(piece):
     assert read(reply + "</think>\\boxed{4}").text == "4"
 
 
+@example("\\boxed{[<think></think>[}")
 @given(st.lists(st.sampled_from(["[", "]", "{", "}", "\\boxed{", "<think>", "</think>", "4", "x", " "])).map("".join))
 def test_no_reply_raises_and_what_is_found_stood_in_it(reply):
     answer = read(reply)
-    assert answer.text in reply
+    # A dropped block of reasoning may have stood in the middle of it.
+    rest = iter(reply)
+    assert all(letter in rest for letter in answer.text)
+    assert answer.text in reply or "<think>" in reply
     assert (answer.rule is Rule.NONE) == bool(answer.reason)
     assert (answer.rule is Rule.NONE) == (not answer.text)
 
