@@ -711,9 +711,10 @@ def _section_d(figures: PartFigures) -> Section:
         " model's own probabilities of the legal moves in the answer's box every few steps, and off 64 replies to every"
         " information set where it has come to write its moves in another form. The path is the sum of the distances"
         " from each such policy to the next, in total variation averaged over information sets; start to end is the"
-        " distance of the last from the first. The mean policy plays in every information set the mean of the probabilities there."
-        " In rock paper scissors, times around counts how often the policy goes around the equilibrium, signed, the"
-        " mean of both roles. In a league every game trains one seat, so that twice as many are played.",
+        " distance of the last from the first. The mean policy plays in every information set the mean of the"
+        " probabilities there. In rock paper scissors, times around counts how often the policy goes around the"
+        " equilibrium, signed, the mean of both roles. In a league every game trains one seat, so that twice as many"
+        " are played.",
         tables=tuple(tables),
         short=_short_d(figures),
         comparisons=tuple(_comparisons_d(figures)),
