@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 from spiral_envs.agents.options import BOOLEAN, INTEGER, NUMBER, TEXT, check_option, read_options, with_options
 from spiral_envs.prompts import STYLES
@@ -27,6 +27,7 @@ class ModelOptions:
     """A model, and how it is played with.
 
     Attributes:
+        kind: What the agent string begins with.
         path: A folder with a model, the folder of a training run, or the id of a model on a hub.
         step: The step of the training run whose checkpoint is meant, or `final`; None for what `path` itself holds, or
             else the final model of the run there.
@@ -39,6 +40,8 @@ class ModelOptions:
         dtype: The numbers that the model computes with; None for those that it is kept in.
     """
 
+    kind: ClassVar[str]
+
     path: str
     step: str | None = None
     temperature: float = 1.0
@@ -49,7 +52,25 @@ class ModelOptions:
     hints: bool = False
     dtype: str | None = None
 
-    def _check(self, kind: str) -> None:
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Returns the options in `PATH` or `PATH?name=value&…`.
+
+        Raises:
+            UnknownNameError: There is no such option.
+            ValueError: A value cannot be read, or is out of its range.
+        """
+        path, _, query = text.partition("?")
+        # Every option is read as its own type, which one dictionary cannot say.
+        return cls(path=path, **read_options(cls.kind, query, _OPTIONS[cls.kind]))  # pyright: ignore[reportArgumentType]
+
+    @property
+    def name(self) -> str:
+        """The agent string: the path as it was given, and the options that differ from their default."""
+        return f"{self.kind}:{_label(self, _OPTIONS[self.kind])}"
+
+    def _check(self) -> None:
+        kind = self.kind
         check = partial(check_option, kind)
         if not self.path:
             raise ValueError(f"agent {kind!r} needs a model: {kind}:PATH_OR_ID")
@@ -72,6 +93,8 @@ class HfOptions(ModelOptions):
         batch_size: The most prompts that are run at once.
     """
 
+    kind: ClassVar[str] = "hf"
+
     batch_size: int = 64
 
     def __post_init__(self) -> None:
@@ -80,25 +103,8 @@ class HfOptions(ModelOptions):
         Raises:
             ValueError: One is out of its range.
         """
-        self._check("hf")
+        self._check()
         check_option("hf", "batch_size", self.batch_size, self.batch_size >= 1, "at least 1")
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Returns the options in `PATH` or `PATH?name=value&…`.
-
-        Raises:
-            UnknownNameError: There is no such option.
-            ValueError: A value cannot be read, or is out of its range.
-        """
-        path, _, query = text.partition("?")
-        # Every option is read as its own type, which one dictionary cannot say.
-        return cls(path=path, **read_options("hf", query, _HF))  # pyright: ignore[reportArgumentType]
-
-    @property
-    def name(self) -> str:
-        """The agent string: the path as it was given, and the options that differ from their default."""
-        return f"hf:{_label(self, _HF)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +117,8 @@ class VllmOptions(ModelOptions):
         tensor_parallel_size: Over how many devices the model is spread.
     """
 
+    kind: ClassVar[str] = "vllm"
+
     gpu_memory_utilization: float | None = None
     max_model_len: int | None = None
     tensor_parallel_size: int = 1
@@ -121,29 +129,12 @@ class VllmOptions(ModelOptions):
         Raises:
             ValueError: One is out of its range.
         """
-        self._check("vllm")
+        self._check()
         check = partial(check_option, "vllm")
         share, length = self.gpu_memory_utilization, self.max_model_len
         check("gpu_memory_utilization", share, share is None or 0 < share <= 1, "more than 0 and at most 1")
         check("max_model_len", length, length is None or length >= 2, "at least 2")
         check("tensor_parallel_size", self.tensor_parallel_size, self.tensor_parallel_size >= 1, "at least 1")
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Returns the options in `PATH` or `PATH?name=value&…`.
-
-        Raises:
-            UnknownNameError: There is no such option.
-            ValueError: A value cannot be read, or is out of its range.
-        """
-        path, _, query = text.partition("?")
-        # Every option is read as its own type, which one dictionary cannot say.
-        return cls(path=path, **read_options("vllm", query, _VLLM))  # pyright: ignore[reportArgumentType]
-
-    @property
-    def name(self) -> str:
-        """The agent string: the path as it was given, and the options that differ from their default."""
-        return f"vllm:{_label(self, _VLLM)}"
 
 
 def find_model(options: ModelOptions) -> str:
@@ -186,7 +177,7 @@ def _holds_model(folder: Path) -> bool:
     return (folder / "config.json").is_file() or (folder / _ADAPTER_FILE).is_file()
 
 
-def _label(options: HfOptions | VllmOptions, names: Iterable[str]) -> str:
+def _label(options: ModelOptions, names: Iterable[str]) -> str:
     values = asdict(options)
     defaults = {field.name: field.default for field in fields(options)}
     return with_options(options.path, {name: values[name] for name in names}, defaults)
@@ -221,3 +212,6 @@ _VLLM: Final = {
     "tensor_parallel_size": INTEGER,
 }
 """How each option of `vllm:` is read."""
+
+_OPTIONS: Final = {"hf": _HF, "vllm": _VLLM}
+"""By the kind of agent, how each option is read."""
